@@ -1,0 +1,1 @@
+"""What Lambda calls: events in, the model's answers out."""

@@ -1,0 +1,42 @@
+"""Which path means what: `/{name}`, `/{name}/predict`, `/{name}/ping`, behind whatever a gateway put before them."""
+
+from typing import Literal
+
+from .events import Request
+
+Route = Literal["about", "predict", "ping"]
+
+METHODS: dict[Route, tuple[str, ...]] = {
+    "about": ("GET", "HEAD", "OPTIONS"),
+    "predict": ("POST", "OPTIONS"),
+    "ping": ("GET", "HEAD", "OPTIONS"),
+}
+
+
+def find(request: Request, name: str) -> Route | None:
+    """Return the route that a request's path means, for the project `name` (empty: any); None for no route."""
+    segments = [segment for segment in request.path.split("/") if segment]
+    for start in range(len(segments)):
+        route = _exact(segments[start:], name)
+        if route is not None:
+            return route
+        if not _is_prefix(segments[: start + 1], request.prefix):
+            return None
+    return None
+
+
+def _exact(segments: list[str], name: str) -> Route | None:
+    if name and segments[:1] != [name]:
+        return None
+    match segments[1:]:
+        case []:
+            return "about"
+        case ["predict"]:
+            return "predict"
+        case ["ping"]:
+            return "ping"
+    return None
+
+
+def _is_prefix(segments: list[str], prefix: str) -> bool:
+    return prefix == "*" or segments == [prefix]

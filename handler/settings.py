@@ -1,0 +1,42 @@
+"""What the image is told from outside, by environment variables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What this environment serves, and as what."""
+
+    model: str  # a folder (or, later, an s3:// prefix) with a bundle
+    manifest_sha256: str  # of its thampi.json; empty: nobody vouches for it but who mounted it
+    name: str  # the project's, the first segment of each path; empty: any
+    stage: str
+    served_time_utc: str
+    max_body_bytes: int
+    function: str
+    version: str
+    waits_for_init: bool  # provisioned concurrency or a snapshot: there a broken model must fail the init
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """Read the settings; everything has a default, so that a plain `docker run` answers."""
+    return Settings(
+        model=environ.get("THAMPI_MODEL", "/opt/model"),
+        manifest_sha256=environ.get("THAMPI_MANIFEST_SHA256", ""),
+        name=environ.get("THAMPI_NAME", ""),
+        stage=environ.get("THAMPI_STAGE", "local"),
+        served_time_utc=environ.get("THAMPI_SERVED_TIME_UTC") or _now(),
+        max_body_bytes=int(float(environ.get("THAMPI_MAX_BODY_MB", "5")) * MIB),
+        function=environ.get("AWS_LAMBDA_FUNCTION_NAME", "local"),
+        version=environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        waits_for_init=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+        in ("provisioned-concurrency", "snap-start"),
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -1,0 +1,8 @@
+"""thampi: a trained model of any framework becomes a prediction endpoint on AWS Lambda."""
+
+from thampi.runtime.loading import load
+from thampi.runtime.model import BadRequest, Context, Model
+from thampi.runtime.saving import save
+from thampi.version import __version__
+
+__all__ = ["BadRequest", "Context", "Model", "__version__", "load", "save"]

@@ -1,0 +1,1 @@
+"""AWS on this machine, and the container behind `thampi run`."""

@@ -1,0 +1,1 @@
+"""The only part that also runs in Lambda."""

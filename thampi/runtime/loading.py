@@ -1,0 +1,110 @@
+"""thampi.load: a saved model becomes the object again, or a BundleError that says why not."""
+
+import os
+import pickle
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from thampi.errors import BundleError
+from thampi.runtime import bundle, fetch
+from thampi.runtime.bundle import About
+from thampi.runtime.model import Model
+
+
+def load(source: str | os.PathLike[str]) -> Model:
+    """Return the model that was saved in the folder `source`.
+
+    A pickle runs code: load only what you or your team saved. Raises BundleError, with what is missing or does
+    not fit, before or instead of whatever the pickle would raise.
+    """
+    if str(source).startswith("s3://"):
+        raise BundleError(
+            f"{source} can't be loaded: this version reads saved models from folders only",
+            hint="download the folder first (aws s3 sync)",
+        )
+    folder = Path(source)
+    return unpickle(folder, bundle.read(folder))
+
+
+def unpickle(folder: Path, about: About) -> Model:
+    """Return the model of a bundle that was read; raises BundleError as `load` does."""
+    check_python(about, str(folder))
+    try:
+        if about.format == 0:
+            model = _unpickle_original(folder)
+        else:
+            with fetch.pickle_stream(folder, about) as stream:
+                model = pickle.Unpickler(stream, buffers=fetch.buffers(folder, about)).load()
+    except BundleError:
+        raise
+    except Exception as error:
+        raise explain(error, about, str(folder)) from error
+    if not isinstance(model, Model):
+        raise BundleError(
+            f"what is saved in {folder} is a {type(model).__name__}, not a thampi.Model",
+            hint="subclass thampi.Model, keep the trained object in it, and save that",
+        )
+    return model
+
+
+def check_python(about: About, where: str) -> None:
+    """Refuse a bundle of another Python: a pickle holds bytecode, which only its own minor version can run."""
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    saved = minor(about.python)
+    if saved and saved != here:
+        raise BundleError(
+            f"the model in {where} was saved with Python {about.python}, and this is Python {here}",
+            hint=f"load it with Python {saved}, or save it again with Python {here}",
+        )
+
+
+def minor(python: str) -> str:
+    """Return `3.11` of `3.11.7`."""
+    return ".".join(python.split(".")[:2])
+
+
+def explain(error: Exception, about: About, where: str) -> BundleError:
+    """Return what a failure while unpickling or importing means to the one who has to mend it."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        name = error.name.partition(".")[0]
+        missing = _not_installed(about.distributions)
+        return BundleError(
+            f"the model in {where} needs `{name}`, which is not installed here",
+            hint="add to the dependency file and build again: " + (", ".join(missing) or f"the package of `{name}`"),
+        )
+    changed = _other_versions(about.distributions)
+    return BundleError(
+        f"the model in {where} can't be loaded: {type(error).__name__}: {error}",
+        hint="it was saved with " + ", ".join(changed) if changed else None,
+    )
+
+
+def _unpickle_original(folder: Path) -> object:
+    """Read a bundle of thampi 0.1.0, which is one plain pickle."""
+    path = folder / bundle.ORIGINAL_PICKLE
+    if not path.is_file():
+        raise BundleError(f"{path} is missing from the saved model", hint="copy the whole folder")
+    with path.open("rb") as stream:
+        return pickle.load(stream)
+
+
+def _not_installed(distributions: Mapping[str, str]) -> list[str]:
+    return [f"{name}=={version}" for name, version in distributions.items() if _installed(name) is None]
+
+
+def _other_versions(distributions: Mapping[str, str]) -> list[str]:
+    return [
+        f"{name}=={version} (here {_installed(name) or 'not installed'})"
+        for name, version in distributions.items()
+        if _installed(name) != version
+    ]
+
+
+def _installed(distribution: str) -> str | None:
+    from importlib import metadata  # 20 ms that only a failure needs
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,86 @@
+"""A saved model is loaded in a fresh process, so that one that can't be is found here and not in Lambda.
+
+The process sees what is installed and what the project ships, and nothing else of the project: like the image.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from thampi.errors import BundleError
+from thampi.runtime import bundle, loading, origins, shipping
+from thampi.runtime.encoding import encode
+from thampi.runtime.model import Context
+
+# Imports thampi from where it is without putting that folder, which may be a whole checkout, on the path.
+_START = """
+import importlib.util, json, sys
+told = json.loads(sys.argv[1])
+sys.path[:] = told["path"]
+spec = importlib.util.spec_from_file_location("thampi", told["thampi"])
+sys.modules["thampi"] = thampi = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(thampi)
+from thampi.runtime import proving
+proving.answer(told["bundle"], told["report"])
+"""
+
+
+def prove(folder: Path, shown_as: str) -> None:
+    """Load the bundle in `folder` in a fresh process, and have it answer its example; raise BundleError if it can't."""
+    with tempfile.TemporaryDirectory(prefix="thampi-") as elsewhere:
+        report = Path(elsewhere) / "report.json"
+        told = {
+            "path": [*origins.installed_path(sys.path), *_shipped_path()],
+            "thampi": str(Path(__file__).parents[1] / "__init__.py"),
+            "bundle": str(folder.resolve()),
+            "report": str(report),
+        }
+        process = subprocess.run(
+            [sys.executable, "-P", "-c", _START, json.dumps(told)],
+            cwd=elsewhere,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        found = json.loads(report.read_text("utf-8")) if report.exists() else {}
+    if found.get("ok"):
+        return
+    said = (found.get("traceback") or process.stderr).strip().splitlines()
+    message = found.get("message") or f"the process that loaded it ended with code {process.returncode}"
+    raise BundleError(
+        f"{shown_as} was not saved: in a fresh process {message}".replace(str(folder.resolve()), shown_as),
+        hint="\n".join([found.get("hint") or "mend the model, or save with verify=False", *said[-12:]]),
+    )
+
+
+def answer(folder: str, report: str) -> None:
+    """Do the proving, in the fresh process: load, initialize, predict, encode; write how it went to `report`."""
+    found: dict[str, object]
+    try:
+        about = bundle.read(Path(folder))
+        model = loading.unpickle(Path(folder), about)
+        if about.example is not None:
+            context = Context(properties=about.properties(about.trained_time_utc))
+            model.initialize(context)
+            encode(model.predict(about.example, context))
+        found = {"ok": True}
+    except BundleError as error:
+        found = {"message": error.message, "hint": error.hint, "traceback": _traceback(error.__cause__)}
+    except Exception as error:
+        message = f"it could not answer the example: {type(error).__name__}: {error}"
+        found = {"message": message, "hint": "mend `predict`, or the example", "traceback": _traceback(error)}
+    Path(report).write_text(json.dumps(found), "utf-8")
+
+
+def _traceback(error: BaseException | None) -> str:
+    return "".join(traceback.format_exception(error)) if error else ""
+
+
+def _shipped_path() -> list[str]:
+    """Return the project's folder when some of its modules ship as files; the image has those on its path, too."""
+    folder = shipping.project_folder(Path.cwd())
+    return [str(folder)] if folder and shipping.shipped_modules(folder) else []
