@@ -56,14 +56,13 @@ endpoint() {  # where the user's client looks: what DOCKER_HOST or a context say
   { [ -n "$client" ] && "$client" context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null; } || echo "${DOCKER_HOST:-$socket}"
 }
 
-dockerd_of() {  # PIDFILE: the pid in it, if that is a dockerd; after a reboot it may be anything
-  local pid
-  pid=$(cat "$1" 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] && echo "$pid"
+runs() {  # PID NAME: pids are used again after a reboot, and a zombie (it has no command line) runs no more
+  [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ] && grep -qsa . "/proc/$1/cmdline"
 }
 
 our_dockerd() {
   local pid
-  pid=$(dockerd_of $ours/docker.pid) && grep -qszxF $ours/docker.pid "/proc/$pid/cmdline" && echo "$pid"
+  pid=$(cat $ours/docker.pid 2>/dev/null) && runs "$pid" dockerd && grep -qszxF $ours/docker.pid "/proc/$pid/cmdline" && echo "$pid"
 }
 
 # ---- packages -------------------------------------------------------------------------------------------------------
@@ -138,26 +137,6 @@ check_may_install() {
   [ $((caps >> 12 & caps >> 21 & 1)) = 1 ] || die 3 "$none, and none can run in a container that isn't privileged; $without"
 }
 
-end() {  # PID SECONDS: asks, waits, insists
-  local tries=$(($2 * 10))
-  kill -TERM "$1" 2>/dev/null || return 0
-  while [ $((tries--)) -gt 0 ]; do
-    kill -0 "$1" 2>/dev/null || return 0
-    sleep 0.1
-  done
-  kill -KILL "$1" 2>/dev/null || true
-}
-
-end_orphan_containerd() {
-  # A dockerd that was killed leaves its containerd behind, which holds the lock of its database: the next dockerd would
-  # wait for it in vain. Whoever has a dockerd for a parent is no orphan.
-  local pid parent
-  pid=$(cat /var/run/docker/containerd/containerd.pid 2>/dev/null) || return 0
-  grep -qsa /docker/containerd/containerd.toml "/proc/$pid/cmdline" || return 0
-  parent=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
-  [ "$(cat "/proc/$parent/comm" 2>/dev/null)" = dockerd ] || end "$pid" 2
-}
-
 mount_cgroups() {  # systemd's work, where it runs
   local name
   if ! grep -q ' /sys/fs/cgroup' /proc/mounts && ! mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null; then
@@ -177,10 +156,13 @@ mount_cgroups() {  # systemd's work, where it runs
 }
 
 start_by_hand() {
-  local pid path=$PATH tries=300
+  local pid path=$PATH tries=300 containerd=/var/run/docker/containerd/containerd.pid
   if ! pid=$(our_dockerd); then
-    ! pid=$(dockerd_of /var/run/docker.pid) || die 1 "a Docker engine that isn't ours (pid $pid) runs and doesn't answer"
-    end_orphan_containerd
+    pid=$(cat /var/run/docker.pid 2>/dev/null) || pid=none
+    ! runs "$pid" dockerd || die 1 "a Docker engine that isn't ours (pid $pid) runs and doesn't answer"
+    # After a kill -9 of an engine its containerd may be a zombie for a while: the next engine would take it for a living
+    # one and wait for it in vain.
+    [ ! -e $containerd ] || runs "$(cat $containerd)" containerd || rm -f $containerd
     mount_cgroups
     # A kernel may serve only one of the two kinds of iptables. The choice is for this engine, not for the machine: no
     # update-alternatives.
@@ -244,21 +226,30 @@ start() {
 
 # ---- stop, status ---------------------------------------------------------------------------------------------------
 
+leftovers() {  # what a killed engine leaves mounted; its data folder is its own mount only when bound onto itself
+  awk '$5 ~ "^((/var)?/run|/var/lib)/docker/" || $5 == "/var/lib/docker" && $4 == $5 { print $5 }' /proc/self/mountinfo | sort -r
+}
+
 stop() {
-  local pid client
+  local pid client tries=150
   if ! pid=$(our_dockerd); then
-    say "no engine of ours runs here"
-    return
+    if [ ! -e $ours/docker.pid ] || answers || [ -z "$(leftovers)" ]; then
+      say "no engine of ours runs here"
+      return
+    fi
+    say "ours was killed, and containers of it may still run: only an engine ends these"
+    start_by_hand
+    pid=$(our_dockerd)
   fi
-  is_root || die 1 "only root may stop it"
+  is_root || die 1 "only root may stop the Docker engine"
   say "stopping the Docker engine"
   # Each container that ignores TERM would take 10 s. The socket is named: a context may lead elsewhere.
   client=$(clients | head -n 1)
   limited 10 "$client" -H $socket ps -q 2>/dev/null | xargs -r "$client" -H $socket kill >/dev/null 2>&1 || true
-  end "$pid" 15
-  end_orphan_containerd
-  # What a killed engine leaves mounted.
-  awk '$2 ~ "^((/var)?/run|/var/lib)/docker/" { print $2 }' /proc/mounts | sort -r | xargs -r umount -l 2>/dev/null || true
+  kill -TERM "$pid"
+  while [ $((tries--)) -gt 0 ] && runs "$pid" dockerd; do sleep 0.1; done
+  kill -KILL "$pid" 2>/dev/null || true
+  leftovers | xargs -r umount -l 2>/dev/null || true
   rm -f $ours/docker.pid
 }
 
@@ -273,8 +264,10 @@ status() {
     ready=1
   fi
   if find_client; then echo "client with BuildKit: $docker"; else echo "client with BuildKit: none"; ready=1; fi
-  if [ $ready = 0 ] && has_image; then
-    echo "base image: $image$(is_stand_in && echo " (a stand-in, made of this distribution's packages)")"
+  if [ $ready = 1 ]; then
+    echo "base image: $image, if it is there"
+  elif has_image; then
+    echo "base image: $image$(! is_stand_in || echo " (a stand-in, made of the distribution's packages)")"
   else
     echo "base image: $image isn't there"
     ready=1

@@ -3,6 +3,7 @@
 NaN and infinity become null, which is all that JSON has for them. Decimal becomes a number, a date its ISO form.
 """
 
+import contextlib
 import json
 import math
 from datetime import date, datetime, time, timedelta
@@ -16,11 +17,10 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 def encode(value: Any) -> bytes:
     """Return `value` as JSON; raise TypeError, naming the type, for what JSON can't say."""
-    try:
+    with contextlib.suppress(TypeError):
         return orjson.dumps(value, default=_plain, option=_OPTIONS)
-    except TypeError:
-        # What orjson refuses as a whole: integers over 64 bits, keys of numpy's types, arrays of unusual layout.
-        return json.dumps(_plain_tree(value), allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    # What orjson refuses as a whole: integers over 64 bits, keys of numpy's types, arrays of unusual layout.
+    return json.dumps(_plain_tree(value), allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _plain(value: Any) -> Any:
