@@ -1,0 +1,126 @@
+"""Builds a recipe into an image of the local engine, unless it has it already."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from thampi.builder import client as docker_client
+from thampi.builder import failures
+from thampi.builder.client import Client
+from thampi.recipe import Recipe
+
+_STEP = re.compile(r"#(\d+) (?:\d+\.\d+ )?(.*)")
+_CA_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+def has(client: Client, reference: str) -> bool:
+    """Say whether the engine has an image; raise BuildError when there is no engine to ask."""
+    asked = subprocess.run(
+        [client.path, "image", "inspect", "--format", "{{.Id}}", reference],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    if asked.returncode == 0:
+        return True
+    if "no such image" in asked.stderr.lower():
+        return False
+    raise failures.no_engine(asked.stderr)
+
+
+def build(
+    recipe: Recipe, reference: str, *, client: Client, environ: Mapping[str, str], show: Callable[[str], None]
+) -> None:
+    """Build `recipe` and name the image `reference`; `show` gets each line of what the engine says.
+
+    Raises BuildError with the failing step's last lines.
+    """
+    with tempfile.TemporaryDirectory(prefix="thampi-build-") as folder:
+        context = Path(folder)
+        _stage(recipe, context)
+        command = [
+            *client.build_command(docker_client.context_name(client) if client.has_buildx else ""),
+            *("--platform", recipe.platform, "--progress", "plain", "--tag", reference),
+            *("--label", f"thampi.recipe={recipe.digest}", "--file", str(context / "Dockerfile")),
+            *_arguments(recipe.arguments, environ),
+            *_secrets(environ),
+            str(context / "context"),
+        ]
+        code, output = _run(command, client.environment(environ), show)
+    if code != 0:
+        raise failures.explain(_last_step(output), recipe)
+
+
+def _stage(recipe: Recipe, folder: Path) -> None:
+    """Write the build context: what the recipe names, and nothing else of anybody's folder."""
+    (folder / "context").mkdir()
+    (folder / "Dockerfile").write_text(recipe.dockerfile, "utf-8", newline="\n")
+    for name, source in recipe.files.items():
+        target = folder / "context" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(source, bytes):
+            target.write_bytes(source)
+        else:
+            shutil.copyfile(source, target)
+        target.chmod(0o644)  # the user's umask is no part of the recipe, and Lambda runs as another user
+
+
+def _arguments(arguments: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
+    """Pass the recipe's arguments, and the proxies of this machine, which docker keeps out of the image's history."""
+    words = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+    return words + [f"--build-arg={name}" for name in _PROXIES if environ.get(name)]
+
+
+def _secrets(environ: Mapping[str, str]) -> list[str]:
+    """Hand the machine's CA bundle to the build as a secret: it is needed there and belongs in no layer."""
+    for name in _CA_BUNDLES:
+        path = environ.get(name)
+        if path and os.path.isfile(path):  # noqa: PTH113
+            return [f"--secret=id=ca,src={path}"]
+    return []
+
+
+def _run(command: list[str], environ: Mapping[str, str], show: Callable[[str], None]) -> tuple[int, list[str]]:
+    """Run a build; return its exit code and the last of what it said."""
+    last: deque[str] = deque(maxlen=2000)
+    process = subprocess.Popen(
+        command,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    with process:
+        try:
+            for line in process.stdout or ():
+                last.append(line.rstrip("\n"))
+                show(last[-1])
+        except BaseException:
+            process.terminate()  # Ctrl-C: the engine stops the build when its client goes
+            raise
+    return process.returncode, list(last)
+
+
+def _last_step(output: Iterable[str]) -> list[str]:
+    """Return what the failing step said, or, when none is named, the end of it all."""
+    lines: dict[str, list[str]] = {}
+    failed = None
+    for line in output:
+        match = _STEP.match(line)
+        if match:
+            number, said = match.groups()
+            lines.setdefault(number, []).append(said)
+            if said.startswith("ERROR"):
+                failed = number
+    if failed is None:
+        return [line for line in output if line.strip()]
+    return lines[failed]

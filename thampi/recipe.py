@@ -1,0 +1,105 @@
+"""What goes into an image: everything that decides its content, as one value; touches no docker."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+
+from thampi import runtime_files, shipped
+from thampi.dependencies import Dependencies
+from thampi.errors import ConfigError
+from thampi.version import __version__
+
+BASE = "thampi-base"
+_OFFICIAL = "public.ecr.aws/docker/library/python:{minor}-slim-bookworm"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A Dockerfile, the files of its build context and its arguments; the digest names the image."""
+
+    dockerfile: str
+    platform: str
+    files: Mapping[str, Path | bytes] = field(repr=False)  # by their path in the context
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of all that decides the image's content, shortened to what a person can compare."""
+        contents = {name: hashlib.sha256(_bytes(source)).hexdigest() for name, source in self.files.items()}
+        decides = [self.dockerfile, self.platform, sorted(contents.items()), sorted(self.arguments.items())]
+        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
+
+
+def make_base(python: str, platform: str, base_image: str | None = None) -> Recipe:
+    """Return the recipe of the image that all models of a Python version share.
+
+    `python` is a minor version like 3.12; `base_image` replaces the official Python image as its ground.
+    """
+    home = shipped.folder()
+    files: dict[str, Path | bytes] = {f"opt/{name}": path for name, path in runtime_files.files().items()}
+    files |= {
+        "requirements.txt": home / "handler/requirements.txt",
+        **{name: home / "images" / name for name in ("entrypoint.sh", "emulator.txt", "emulator.py", "trim.py")},
+    }
+    return Recipe(
+        dockerfile=(home / "Dockerfile.base").read_text("utf-8"),
+        platform=platform,
+        files=files,
+        arguments={"PYTHON_IMAGE": base_image or _OFFICIAL.format(minor=python)},
+    )
+
+
+def reference(name: str, recipe: Recipe) -> str:
+    """Return the local name of a recipe's image, `thampi-base:0f3c…` say."""
+    return f"{name}:{recipe.digest}"
+
+
+def make(
+    base: Recipe, dependencies: Dependencies, *, apt: Sequence[str], include: Sequence[str], project_dir: Path
+) -> Recipe:
+    """Return the recipe of a model's image: its libraries, and the modules of the project that ship as files.
+
+    Raises ConfigError when something to include isn't there.
+    """
+    home = shipped.folder()
+    project = _project_files(include, project_dir)
+    text = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(home / "images"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - a Dockerfile is no HTML
+    )
+    dockerfile = text.get_template("pip.Dockerfile.j2").render(
+        version=__version__, source=dependencies.title, base=reference(BASE, base), apt=apt, include=bool(project)
+    )
+    files: dict[str, Path | bytes] = {
+        "dependencies/requirements.txt": "".join(f"{line}\n" for line in dependencies.requirements).encode(),
+        "dependencies/constraints.txt": home / "handler/constraints.txt",
+        **{f"tools/{name}": home / "images" / name for name in ("install.sh", "trim.py", "uv.txt")},
+        **{f"project/{name}": path for name, path in project.items()},
+    }
+    return Recipe(dockerfile=dockerfile, platform=base.platform, files=files)
+
+
+def _project_files(include: Sequence[str], project_dir: Path) -> dict[str, Path]:
+    """Return the files under the entries of `build.include`, by their path in the project."""
+    found: dict[str, Path] = {}
+    for entry in include:
+        start = project_dir / entry
+        if not start.exists():
+            raise ConfigError(
+                f"build.include names {entry}, which is not in {project_dir}",
+                hint="take it out of thampi.toml, or write the path as it is from there",
+            )
+        for path in [start] if start.is_file() else sorted(start.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                found[path.relative_to(project_dir).as_posix()] = path
+    return found
+
+
+def _bytes(source: Path | bytes) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
