@@ -16,6 +16,11 @@ socket=unix:///var/run/docker.sock          # where an engine listens and a clie
 docker=                                     # the client that builds; find_client sets it
 without='"thampi run --no-docker" needs none'
 
+litter=()                                   # files to remove at the end, however it comes
+trap '[ ${#litter[@]} = 0 ] || rm -f "${litter[@]}"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 say() { echo "engine: $*" >&2; }
 die() { say "${*:2}"; exit "$1"; }
 
@@ -29,6 +34,12 @@ limited() {  # SECONDS COMMAND...: a hung engine must not hang us; macOS has no 
 }
 
 clients() { if [ -n "${THAMPI_DOCKER:-}" ]; then command -v "$THAMPI_DOCKER"; else type -aP docker; fi || true; }
+
+first_client() {
+  local all
+  all=$(clients)
+  echo "${all%%$'\n'*}"
+}
 
 answers() {
   local client IFS=$'\n'
@@ -52,7 +63,7 @@ find_client() {  # as thampi itself chooses: the first with BuildKit, be it the 
 
 endpoint() {  # where the user's client looks: what DOCKER_HOST or a context says, or the default
   local client
-  client=$(clients | head -n 1)
+  client=$(first_client)
   { [ -n "$client" ] && "$client" context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null; } || echo "${DOCKER_HOST:-$socket}"
 }
 
@@ -84,13 +95,19 @@ update_packages() {  # once; when it fails, what apt knows already may do
   updated=yes
 }
 
-has_package() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+has_package() { [[ $(apt-cache policy "$1" 2>/dev/null) == *"Candidate: "[0-9]* ]]; }
 
 install_packages() {
   local out policy=/usr/sbin/policy-rc.d failed=
   # No service starts by itself: a client comes with an engine that nobody asked for, and without systemd an init
   # script would race with us for the socket.
-  if [ -e $policy ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy; fi
+  if [ -e $policy ]; then
+    policy=
+  else
+    litter+=("$policy")
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+  fi
   # --no-remove: Debian's packages and those of docker.com exclude each other, and apt would swap them unasked.
   out=$(DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends --no-remove \
     -o DPkg::Lock::Timeout=120 install "$@" 2>&1 </dev/null) || failed=yes
@@ -244,7 +261,7 @@ stop() {
   is_root || die 1 "only root may stop the Docker engine"
   say "stopping the Docker engine"
   # Each container that ignores TERM would take 10 s. The socket is named: a context may lead elsewhere.
-  client=$(clients | head -n 1)
+  client=$(first_client)
   limited 10 "$client" -H $socket ps -q 2>/dev/null | xargs -r "$client" -H $socket kill >/dev/null 2>&1 || true
   kill -TERM "$pid"
   while [ $((tries--)) -gt 0 ] && runs "$pid" dockerd; do sleep 0.1; done

@@ -33,23 +33,14 @@ pull_image() {  # Docker Hub has the same image, and companies mirror it
   return 1
 }
 
-make_stand_in() {
-  local have id log include=python3,python3-pip,python3-venv,ca-certificates,usr-is-merged
-  if ! is_debian || ! is_root; then
-    die 4 "no base image: let the engine reach a registry; a stand-in can only be made by root, on Debian 12, Ubuntu 24.04 or newer"
-  fi
-  update_packages
-  have=$(apt-cache show --no-all-versions python3 | sed -n 's/^Version: \(3\.[0-9]*\).*/\1/p')
-  [ "$have" = "$minor" ] || die 4 "no base image: $(os PRETTY_NAME) has Python $have, not $minor, to make a stand-in of; where a registry can be reached, any Python goes"
-  command -v mmdebstrap >/dev/null || install_packages mmdebstrap
-  say "making a stand-in from the $(os NAME) packages (half a minute)"
-  log=$(mktemp)
-  # shellcheck disable=SC2064
-  trap "rm -f '$log'" EXIT
-  # No man pages and the like, as in the official image; the marker would make pip refuse to install. usr-is-merged and
-  # its hook spare us perl, which the other way to a merged /usr needs. /tmp may be small or without devices.
+distribution() {  # a tar of the host's own distribution with Python, as the official image has it
+  local components=main
+  [ "$(os ID)" = debian ] || components=main,universe  # Ubuntu has pip there
+  # No man pages and the like, as in the official image. The marker would make pip refuse to install. usr-is-merged and
+  # its hook save 50 MB of perl, which the other way to a merged /usr needs. /tmp may be small, or forbid devices.
   # shellcheck disable=SC2016  # the hooks' own $1
-  id=$(TMPDIR=/var/tmp mmdebstrap --variant=minbase --include=$include \
+  TMPDIR=/var/tmp mmdebstrap --variant=minbase --components=$components \
+    --include=apt,ca-certificates,python3,python3-pip,python3-venv,usr-is-merged \
     --hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -58,11 +49,30 @@ make_stand_in() {
                       ln -s ../../bin/pip3 pip3 && ln -s ../../bin/pip3 pip' \
     --customize-hook='echo "APT::Keep-Downloaded-Packages \"false\";" >"$1/etc/apt/apt.conf.d/docker-clean"' \
     --customize-hook='rm -f "$1/etc/resolv.conf" "$1/etc/hostname"' \
-    "$(os VERSION_CODENAME)" - 2>"$log" |
-    "$docker" import --message "thampi: stand-in for $image" \
-      --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8' \
-      --change 'CMD ["python3"]' --change 'LABEL thampi.stand-in=true' -) ||
-    { tail -n 8 "$log" >&2; [ -z "$id" ] || "$docker" rmi "$id" >/dev/null 2>&1 || true; die 4 "no base image: making a stand-in failed, see above"; }
+    "$(os VERSION_CODENAME)" -
+}
+
+make_stand_in() {
+  local have id log
+  if ! is_debian || ! is_root; then
+    die 4 "no base image: let the engine reach a registry; a stand-in takes root, and Debian 12, Ubuntu 24.04 or newer"
+  fi
+  update_packages
+  have=$(apt-cache show --no-all-versions python3 2>/dev/null | sed -n 's/^Version: \(3\.[0-9]*\).*/\1/p') || true
+  [ "$have" = "$minor" ] ||
+    die 4 "no base image: a stand-in would have Python ${have:-(none found)} of $(os PRETTY_NAME), not $minor; where the engine reaches a registry, any Python goes"
+  # mmdebstrap knows from distro-info-data which mirror has the suite.
+  dpkg -s mmdebstrap distro-info-data >/dev/null 2>&1 || install_packages mmdebstrap distro-info-data
+  say "making a stand-in from the $(os NAME) packages (half a minute)"
+  log=$(mktemp)
+  litter+=("$log")
+  if ! id=$(distribution 2>"$log" | "$docker" import --message "thampi: stand-in for $image" \
+    --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8' \
+    --change 'CMD ["python3"]' --change 'LABEL thampi.stand-in=true' -); then
+    tail -n 8 "$log" | cut -c -200 >&2
+    [ -z "$id" ] || "$docker" rmi "$id" >/dev/null 2>&1 || true
+    die 4 "no base image: making a stand-in failed, see above"
+  fi
   # Named last: a broken one must never pass for the image.
   "$docker" run --rm --network none "$id" python -m pip --version >/dev/null || die 1 "the engine runs no containers, see above"
   "$docker" tag "$id" "$image"
