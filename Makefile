@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
+VENV := .venv/made
 WORKERS ?= 2
 
 .PHONY: help demo test test-fast test-long lint bench engine engine-stop clean
@@ -10,27 +11,27 @@ WORKERS ?= 2
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-demo: $(PYTHON)  ## train, build, run, ask: the whole road on this machine, cleaned up after
+demo: $(VENV)  ## train, build, run, ask: the whole road on this machine, cleaned up after
 	@scripts/demo.sh
 
-test: $(PYTHON) engine lint  ## all tests; a missing engine is a failure
+test: $(VENV) engine lint  ## all tests; a missing engine is a failure
 	$(PYTHON) -m pytest -n $(WORKERS) -m "not long"
 
-test-fast: $(PYTHON) lint  ## the tests that need no engine
+test-fast: $(VENV) lint  ## the tests that need no engine
 	$(PYTHON) -m pytest -n $(WORKERS) -m "not long and not docker"
 
-test-long: $(PYTHON) engine  ## what takes longer than CI may: large models, soak
+test-long: $(VENV) engine  ## what takes longer than CI may: large models, soak
 	$(PYTHON) -m pytest -n $(WORKERS) -m long
 
-lint: $(PYTHON)  ## style, types
+lint: $(VENV)  ## style, types
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 
-bench: $(PYTHON)  ## each performance claim as a ratio, measured now
+bench: $(VENV)  ## each performance claim as a ratio, measured now
 	@for benchmark in benchmarks/[!m]*.py; do echo "== $$benchmark"; $(PYTHON) $$benchmark $(BENCH); done
 
-engine: $(PYTHON)  ## a Docker engine and the base image, installed where none answers
+engine: $(VENV)  ## a Docker engine and the base image, installed where none answers
 	@scripts/engine.sh start
 
 engine-stop:  ## end the engine that `make engine` started
@@ -39,5 +40,5 @@ engine-stop:  ## end the engine that `make engine` started
 clean:  ## remove what make made in this folder
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache dist
 
-$(PYTHON): pyproject.toml
+$(VENV): pyproject.toml
 	@scripts/python.sh

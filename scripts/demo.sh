@@ -8,7 +8,7 @@ PATH=$repo/.venv/bin:$PATH
 port=8080 served=
 folder=$(mktemp -d)
 clean_up() {
-    [ -z "$served" ] || { kill -INT "$served" 2>/dev/null && wait "$served" || true; }
+    if [ -n "$served" ] && kill -INT "$served" 2>/dev/null; then wait "$served" || true; fi
     rm -rf "$folder"
 }
 trap clean_up EXIT

@@ -6,7 +6,8 @@
 #   scripts/engine.sh status [PYTHON_MINOR]
 #
 # PYTHON_MINOR (an argument or a variable, like 3.12) is the Python of the base image; default: that of .venv, else of
-# python3. Exit codes: 0 ready, 1 something failed, 2 usage, 3 no engine and none may be installed here, 4 no base image.
+# python3. Exit codes: 0 ready, 1 something failed, 2 usage, 3 no engine and none may be installed here, 4 no base
+# image.
 set -euo pipefail
 
 PATH=$PATH:/usr/sbin:/sbin                  # dockerd and iptables live there, and su keeps the user's PATH
@@ -64,7 +65,7 @@ find_client() {  # as thampi itself chooses: the first with BuildKit, be it the 
 endpoint() {  # where the user's client looks: what DOCKER_HOST or a context says, or the default
   local client
   client=$(first_client)
-  { [ -n "$client" ] && "$client" context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null; } || echo "${DOCKER_HOST:-$socket}"
+  "${client:-false}" context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null || echo "${DOCKER_HOST:-$socket}"
 }
 
 runs() {  # PID NAME: pids are used again after a reboot, and a zombie (it has no command line) runs no more
@@ -73,7 +74,8 @@ runs() {  # PID NAME: pids are used again after a reboot, and a zombie (it has n
 
 our_dockerd() {
   local pid
-  pid=$(cat $ours/docker.pid 2>/dev/null) && runs "$pid" dockerd && grep -qszxF $ours/docker.pid "/proc/$pid/cmdline" && echo "$pid"
+  pid=$(cat $ours/docker.pid 2>/dev/null) && runs "$pid" dockerd &&
+    grep -qszxF $ours/docker.pid "/proc/$pid/cmdline" && echo "$pid"
 }
 
 # ---- packages -------------------------------------------------------------------------------------------------------
@@ -148,10 +150,11 @@ check_may_install() {
     die 3 "this user may not use the Docker engine: join the group docker and log in again; $without"
   fi
   is_debian || die 3 "$none: start Docker, or install it (https://docs.docker.com/get-docker/); $without"
-  is_root || die 3 "$none: start it, run this as root, or install Docker (https://docs.docker.com/get-docker/); $without"
+  is_root || die 3 "$none: start it, let root run this, or install Docker (https://docs.docker.com/get-docker/); $without"
   # An engine needs the capabilities NET_ADMIN (bit 12) and SYS_ADMIN (21): a plain container has neither.
   caps=$((0x$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)))
-  [ $((caps >> 12 & caps >> 21 & 1)) = 1 ] || die 3 "$none, and none can run in a container that isn't privileged; $without"
+  [ $((caps >> 12 & caps >> 21 & 1)) = 1 ] ||
+    die 3 "$none, and none can run in a container that isn't privileged; $without"
 }
 
 mount_cgroups() {  # systemd's work, where it runs
@@ -177,8 +180,8 @@ start_by_hand() {
   if ! pid=$(our_dockerd); then
     pid=$(cat /var/run/docker.pid 2>/dev/null) || pid=none
     ! runs "$pid" dockerd || die 1 "a Docker engine that isn't ours (pid $pid) runs and doesn't answer"
-    # After a kill -9 of an engine its containerd may be a zombie for a while: the next engine would take it for a living
-    # one and wait for it in vain.
+    # After a kill -9 of an engine its containerd may be a zombie for a while: the next engine would take it for a
+    # living one and wait for it in vain.
     [ ! -e $containerd ] || runs "$(cat $containerd)" containerd || rm -f $containerd
     mount_cgroups
     # A kernel may serve only one of the two kinds of iptables. The choice is for this engine, not for the machine: no
@@ -244,7 +247,8 @@ start() {
 # ---- stop, status ---------------------------------------------------------------------------------------------------
 
 leftovers() {  # what a killed engine leaves mounted; its data folder is its own mount only when bound onto itself
-  awk '$5 ~ "^((/var)?/run|/var/lib)/docker/" || $5 == "/var/lib/docker" && $4 == $5 { print $5 }' /proc/self/mountinfo | sort -r
+  awk '$5 ~ "^((/var)?/run|/var/lib)/docker/" || $5 == "/var/lib/docker" && $4 == $5 { print $5 }' /proc/self/mountinfo |
+    sort -r
 }
 
 stop() {
@@ -254,15 +258,18 @@ stop() {
       say "no engine of ours runs here"
       return
     fi
+  fi
+  is_root || die 1 "only root may stop the Docker engine"
+  if [ -z "$pid" ]; then
     say "ours was killed, and containers of it may still run: only an engine ends these"
     start_by_hand
     pid=$(our_dockerd)
   fi
-  is_root || die 1 "only root may stop the Docker engine"
   say "stopping the Docker engine"
   # Each container that ignores TERM would take 10 s. The socket is named: a context may lead elsewhere.
   client=$(first_client)
-  limited 10 "$client" -H $socket ps -q 2>/dev/null | xargs -r "$client" -H $socket kill >/dev/null 2>&1 || true
+  limited 10 "$client" -H $socket ps -q 2>/dev/null |
+    limited 10 xargs -r "$client" -H $socket kill >/dev/null 2>&1 || true
   kill -TERM "$pid"
   while [ $((tries--)) -gt 0 ] && runs "$pid" dockerd; do sleep 0.1; done
   kill -KILL "$pid" 2>/dev/null || true

@@ -17,7 +17,9 @@ base_image() {  # [MINOR]: sets minor and image
 
 has_image() { "$docker" image inspect "$image" >/dev/null 2>&1; }
 
-is_stand_in() { [ "$("$docker" image inspect --format '{{index .Config.Labels "thampi.stand-in"}}' "$image")" = true ]; }
+is_stand_in() {
+  [ "$("$docker" image inspect --format '{{index .Config.Labels "thampi.stand-in"}}' "$image")" = true ]
+}
 
 pull_image() {  # Docker Hub has the same image, and companies mirror it
   local from refusal
@@ -60,7 +62,8 @@ make_stand_in() {
   update_packages
   have=$(apt-cache show --no-all-versions python3 2>/dev/null | sed -n 's/^Version: \(3\.[0-9]*\).*/\1/p') || true
   [ "$have" = "$minor" ] ||
-    die 4 "no base image: a stand-in would have Python ${have:-(none found)} of $(os PRETTY_NAME), not $minor; where the engine reaches a registry, any Python goes"
+    die 4 "no base image: $(os PRETTY_NAME) has Python ${have:-(none found)}, not $minor, to make a stand-in of;" \
+      "where the engine reaches a registry, any Python goes"
   # mmdebstrap knows from distro-info-data which mirror has the suite.
   dpkg -s mmdebstrap distro-info-data >/dev/null 2>&1 || install_packages mmdebstrap distro-info-data
   say "making a stand-in from the $(os NAME) packages (half a minute)"
@@ -74,6 +77,7 @@ make_stand_in() {
     die 4 "no base image: making a stand-in failed, see above"
   fi
   # Named last: a broken one must never pass for the image.
-  "$docker" run --rm --network none "$id" python -m pip --version >/dev/null || die 1 "the engine runs no containers, see above"
+  "$docker" run --rm --network none "$id" python -m pip --version >/dev/null ||
+    die 1 "the engine runs no containers, see above"
   "$docker" tag "$id" "$image"
 }

@@ -14,12 +14,12 @@ if ! enough python3; then
     enough python3 || { echo "python: thampi needs Python 3.11 or newer, with venv: install it first" >&2; exit 1; }
 fi
 
-# A half-made .venv would look finished to make: it gets its name when it is whole.
-rm -rf .venv .venv-new
-trap 'rm -rf .venv-new' EXIT
+# The file `made` comes last: a half-made .venv is no .venv to make.
+rm -rf .venv .venv-uv
+trap 'rm -rf .venv-uv' EXIT
 echo "python: making .venv" >&2
-python3 -m venv .venv-new
-.venv-new/bin/python -m pip install --quiet --disable-pip-version-check uv 2> >(grep -v '^WARNING: Location' >&2 || true)
-.venv-new/bin/uv venv --quiet --seed --python .venv-new/bin/python .venv
-.venv-new/bin/uv pip install --quiet --python .venv/bin/python --editable '.[test]' || { rm -rf .venv; exit 1; }
-touch .venv/bin/python
+python3 -m venv .venv-uv
+.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+.venv-uv/bin/uv venv --quiet --seed --python .venv-uv/bin/python .venv
+.venv-uv/bin/uv pip install --quiet --python .venv/bin/python --editable '.[test]'
+touch .venv/made
