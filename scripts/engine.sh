@@ -150,7 +150,7 @@ check_may_install() {
     die 3 "this user may not use the Docker engine: join the group docker and log in again; $without"
   fi
   is_debian || die 3 "$none: start Docker, or install it (https://docs.docker.com/get-docker/); $without"
-  is_root || die 3 "$none: start it, let root run this, or install Docker (https://docs.docker.com/get-docker/); $without"
+  is_root || die 3 "$none: start it, let root run this, or install it (https://docs.docker.com/get-docker/); $without"
   # An engine needs the capabilities NET_ADMIN (bit 12) and SYS_ADMIN (21): a plain container has neither.
   caps=$((0x$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)))
   [ $((caps >> 12 & caps >> 21 & 1)) = 1 ] ||
@@ -203,7 +203,7 @@ start_by_hand() {
     ! answers || return 0
     sleep 0.1
   done
-  tail -n 8 $ours/dockerd.log >&2
+  grep -v level=info $ours/dockerd.log | tail -n 8 >&2 || true
   die 1 "the Docker engine doesn't start: its last words are above, all of them in $ours/dockerd.log"
 }
 
@@ -247,8 +247,8 @@ start() {
 # ---- stop, status ---------------------------------------------------------------------------------------------------
 
 leftovers() {  # what a killed engine leaves mounted; its data folder is its own mount only when bound onto itself
-  awk '$5 ~ "^((/var)?/run|/var/lib)/docker/" || $5 == "/var/lib/docker" && $4 == $5 { print $5 }' /proc/self/mountinfo |
-    sort -r
+  awk '$5 ~ "^((/var)?/run|/var/lib)/docker/" || $5 == "/var/lib/docker" && $4 == $5 { print $5 }' \
+    /proc/self/mountinfo | sort -r
 }
 
 stop() {
