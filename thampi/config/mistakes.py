@@ -1,0 +1,152 @@
+"""Mistakes in the settings, all at once: each with its path, in the user's words and not pydantic's."""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from thampi.config import rules, tables
+from thampi.config.settings import FILE, VARIABLES
+from thampi.errors import ConfigError
+
+# Read by the builder, by the local AWS, and (the others) by the handler inside the image.
+_READ_ELSEWHERE = {
+    "THAMPI_DOCKER", "THAMPI_LOCAL_PORT",
+    "THAMPI_MODEL", "THAMPI_MANIFEST_SHA256", "THAMPI_NAME", "THAMPI_STAGE", "THAMPI_SERVED_TIME_UTC",
+}  # fmt: skip
+# Lambda takes 4 KB of environment in all; the rest is for what thampi itself tells the handler.
+_ENVIRONMENT_BYTES = 3584
+
+_Location = tuple[int | str, ...]
+_KINDS = {
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "list_type": "a list, in [ ]",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+
+
+def refuse(file: Path, mistakes: list[str]) -> None:
+    """Raise one ConfigError with all mistakes, if there are any."""
+    if mistakes:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise ConfigError(
+            "\n  ".join([f"{count} in the configuration ({file}):", *mistakes]),
+            hint=f"`thampi init` in an empty folder writes a {FILE} in which every key is explained",
+        )
+
+
+def check(table: type[tables.Table], written: object, path: Callable[[_Location], str]) -> list[str]:
+    """Find what pydantic finds wrong in a layer, in our words; `path` says where each stands for the user."""
+    try:
+        table.model_validate(written)
+    except ValidationError as error:
+        return [
+            f"{path(where)}: {_words(each['type'], where, each['input'], each.get('ctx', {}), table)}"
+            for each in error.errors(include_url=False)
+            for where in [tuple(part for part in each["loc"] if part != "[key]")]
+        ]
+    return []
+
+
+def _words(kind: str, where: _Location, value: object, context: Mapping[str, Any], table: type[tables.Table]) -> str:
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        return _unknown(where, table)
+    shown = "" if "environment" in where else f", is {rules.shown(value)}"
+    return f"should be {_KINDS.get(kind, 'something else')}{shown}"
+
+
+def _unknown(where: _Location, table: type[tables.Table]) -> str:
+    home, rest = table, where
+    if where[0] == "stages" and len(where) > 2:
+        home, rest = tables.StageTable, where[2:]
+    if len(rest) > 1:
+        home = tables.BuildTable if rest[0] == "build" else tables.VpcTable
+    key = str(where[-1])
+    homes = (
+        ("under [build]", tables.BuildTable),
+        ("in a stage", tables.StageTable),
+        ("at the top of the file", tables.Project),
+    )
+    for place, other in homes:
+        if key in other.model_fields and home is not other:
+            return f"unknown key here, it belongs {place}"
+    return f"unknown key{_did_you_mean(key, home.model_fields)}"
+
+
+def check_stage(stage: str, defined: tuple[str, ...]) -> list[str]:
+    """Find out whether a stage is one of those that are defined."""
+    if stage in defined:
+        return []
+    suggestion = _did_you_mean(stage, defined) or "."
+    return [f"stages: there is no {rules.shown(stage)}{suggestion} Defined: {', '.join(defined)}"]
+
+
+def check_variables(environ: Mapping[str, str]) -> list[str]:
+    """Find the variables that look as if they should set a key, and don't. All others are the user's business."""
+    mistakes = []
+    for variable in environ:
+        if not variable.startswith("THAMPI_") or variable in VARIABLES or variable in _READ_ELSEWHERE:
+            continue
+        key = variable.removeprefix("THAMPI_").lower()
+        if key in tables.Override.model_fields:
+            mistakes.append(f"{variable}: there is no such variable, `{key}` is set in {FILE}")
+        elif near := difflib.get_close_matches(variable, VARIABLES, n=1, cutoff=0.85):
+            mistakes.append(f"{variable}: there is no such variable, did you mean `{near[0]}`?")
+    return mistakes
+
+
+def check_environment(environment: Mapping[str, tuple[str, Any]], environ: Mapping[str, str]) -> list[str]:
+    """Find the variables that can't be taken from the caller's own, and too much of them."""
+    mistakes, size = [], 0
+    for name, (path, value) in environment.items():
+        if rules.wrong_variable_value(value):
+            continue
+        if isinstance(value, dict) and value["from_env"] not in environ:
+            mistakes.append(f"{path}: your variable {value['from_env']} is not set")
+            continue
+        size += len(f"{name}{value_of(value, environ)}".encode(errors="replace"))
+    if size > _ENVIRONMENT_BYTES:
+        mistakes.append(f"environment: should be at most {_ENVIRONMENT_BYTES} bytes in all, is {size}")
+    return mistakes
+
+
+def value_of(value: str | dict[str, str], environ: Mapping[str, str]) -> str:
+    """Return the text of an environment entry: as written, or the caller's own variable."""
+    return value if isinstance(value, str) else environ[value["from_env"]]
+
+
+def check_vpc(vpc: Mapping[str, tuple[str, Any]]) -> list[str]:
+    """Find the half of a network that is missing: Lambda wants both."""
+    if not vpc:
+        return []
+    place = next(iter(vpc.values()))[0].rpartition(".")[0]
+    return [
+        f"{place}.{key}: should name at least one"
+        for key in ("subnet_ids", "security_group_ids")
+        if not vpc.get(key, ("", []))[1]
+    ]
+
+
+def _did_you_mean(word: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean `{near[0]}`?" if near else ""
+
+
+def path(where: _Location) -> str:
+    """Write a place in the file as the user would: `stages.staging.memory_mb`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{bare(part)}" for part in where).removeprefix(".")
+
+
+def bare(key: str) -> str:
+    """Write a key as TOML does, in quotes only where it needs them."""
+    return key if re.fullmatch(r"[\w-]+", key) else json.dumps(key)

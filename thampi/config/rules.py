@@ -1,0 +1,78 @@
+"""What may stand in thampi.toml: a value goes in, what is wrong with it comes out, None when it is right."""
+
+import json
+import re
+from pathlib import PurePosixPath
+
+
+def shown(value: object) -> str:
+    """Write a value as the user would have, cut where it is long."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    if not isinstance(value, str | bool | int | float):
+        return str(value)
+    shown = json.dumps(value, ensure_ascii=not str(value).isprintable())
+    return shown if len(shown) <= 80 else f'{shown[:76]}…"'
+
+
+def wrong_text(text: str) -> str | None:
+    """Say what is wrong with a text that is one line."""
+    if not text:
+        return "should not be empty"
+    one_line = text.isprintable() and text.strip() == text
+    return None if one_line else "should be one line without spaces around it"
+
+
+def wrong_python(text: str) -> str | None:
+    """Say what is wrong with a minor version of Python."""
+    minor = re.fullmatch(r"3\.([1-9][0-9]*)", text)
+    return None if minor and int(minor[1]) >= 11 else 'should be "3.11" or newer, without a third number'
+
+
+def wrong_include(text: str) -> str | None:
+    """Say what is wrong with a path to ship; it must stay inside the project."""
+    path = PurePosixPath(text)
+    if "\\" in text or path.is_absolute() or ".." in path.parts or re.match(r"~|[A-Za-z]:", text):
+        return "should be a path inside the project, written with / and without .."
+    if not path.parts:
+        return "should name a file or folder of the project, not the whole of it"
+    if path.parts[0] in ("thampi", "thampi.py", "thampi_handler", "thampi_handler.py"):
+        return "should have another name: in the image it would stand in the way of thampi's own"
+    return None
+
+
+def wrong_variable(name: str) -> str | None:
+    """Say what is wrong with the name of a variable for the function."""
+    if name.startswith(("AWS_", "LAMBDA_", "_HANDLER", "_X_AMZN_")):
+        return "is a name that Lambda keeps for itself"
+    if name.startswith("THAMPI_"):
+        return "is a name that thampi keeps for itself"
+    if name == "PYTHONPATH":
+        return "is set by the image"
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]+", name):
+        return "should be two or more letters, digits and _, beginning with a letter"
+    return None
+
+
+def wrong_variable_value(value: object) -> str | None:
+    """Say what is wrong with the value of such a variable, or with where it comes from."""
+    if isinstance(value, str):
+        return "should not contain a NUL character" if "\0" in value else None
+    source = value.get("from_env") if isinstance(value, dict) and len(value) == 1 else None
+    if isinstance(source, str) and source:
+        return None
+    return 'should be text in quotes, or { from_env = "NAME" } for the value of your own variable NAME'
+
+
+def wrong_tag(name: str) -> str | None:
+    """Say what is wrong with the name of a tag."""
+    if name.lower().startswith(("aws:", "thampi:")):
+        return "begins with what AWS and thampi keep for themselves"
+    return wrong_tag_text(name, 1, 128)
+
+
+def wrong_tag_text(text: str, shortest: int = 0, longest: int = 256) -> str | None:
+    """Say what is wrong with the text of a tag."""
+    if shortest <= len(text) <= longest and re.fullmatch(r"[\w .:/=+@-]*", text):
+        return None
+    return f"should be {shortest} to {longest} letters, digits, spaces and _ . : / = + - @"

@@ -1,0 +1,120 @@
+"""The tables of thampi.toml: which keys there are, and where; the only place that imports pydantic."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from thampi import names
+from thampi.config import rules
+
+_IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/-]*(:[0-9]+/[A-Za-z0-9._/-]+)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?"
+_PACKAGE = r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?"
+_ROLE = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+"
+_AUTH = '"none" (anyone who knows the URL may call it) or "iam" (callers sign with AWS credentials)'
+_DAYS = (
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+)  # fmt: skip
+
+
+def _rule(wrong: Callable[[Any], str | None], *, shown: bool = True) -> AfterValidator:
+    def check(value: object) -> object:
+        if words := wrong(value):
+            raise ValueError(f"{words}, is {rules.shown(value)}" if shown else words)
+        return value
+
+    return AfterValidator(check)
+
+
+def _between(low: int, high: int, why: str = "") -> AfterValidator:
+    return _rule(lambda number: None if low <= number <= high else f"should be {low} to {high}{why}")
+
+
+def _one_of(*choices: object, words: str = "") -> AfterValidator:
+    listed = words or " or ".join(map(rules.shown, choices))
+    return _rule(lambda value: None if value in choices else f"should be {listed}")
+
+
+def _like(pattern: str, words: str) -> AfterValidator:
+    return _rule(lambda text: None if re.fullmatch(pattern, text, re.ASCII) else f"should be {words}")
+
+
+_Text = Annotated[str, _rule(rules.wrong_text)]
+_Image = Annotated[str, _like(_IMAGE, 'an image like "public.ecr.aws/docker/library/python:3.12-slim"')]
+_Package = Annotated[str, _like(_PACKAGE, 'a Debian package like "libgomp1" or "libgomp1=12.2.0-14"')]
+_Auth = Annotated[str, _one_of("none", "iam", words=_AUTH)]
+_Days = Annotated[int, _one_of(*_DAYS, words=f"one of CloudWatch's {', '.join(map(str, _DAYS))}")]
+_Role = Annotated[str, _like(_ROLE, 'the ARN of a role like "arn:aws:iam::123456789012:role/mine"')]
+_Url = Annotated[str, _like(r"https?://[\w.\[\]:-]+(/[\w./-]*)?", 'a URL like "http://localhost:4566"')]
+_Host = Annotated[str, _like(r"[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?", 'a host like "localhost:5000"')]
+_Subnet = Annotated[str, _like(r"subnet-[0-9a-z]+", 'a subnet like "subnet-0a1b2c3d"')]
+_Group = Annotated[str, _like(r"sg-[0-9a-z]+", 'a security group like "sg-0a1b2c3d"')]
+_Tags = dict[Annotated[str, _rule(rules.wrong_tag, shown=False)], Annotated[str, _rule(rules.wrong_tag_text)]]
+_Environment = dict[
+    Annotated[str, _rule(rules.wrong_variable, shown=False)],
+    Annotated[Any, _rule(rules.wrong_variable_value, shown=False)],  # it may be a secret
+]
+
+_ABSENT: Any = None  # what isn't written has no value here; the defaults are Stage's
+
+
+class Table(BaseModel):
+    """A table in which an unknown key is a mistake, and a text no number."""
+
+    # pydantic before 2.10 takes every model_… for its own, and model_dir is ours.
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+
+class BuildTable(Table):
+    """[build]: what decides the image."""
+
+    dependency_file: _Text = _ABSENT
+    package_manager: Annotated[str, _one_of("pip", "conda")] = _ABSENT
+    python: Annotated[str, _rule(rules.wrong_python)] = _ABSENT
+    platform: Annotated[str, _one_of("linux/amd64", "linux/arm64")] = _ABSENT
+    base_image: _Image = _ABSENT
+    apt: list[_Package] = _ABSENT
+    include: list[Annotated[_Text, _rule(rules.wrong_include)]] = _ABSENT
+
+
+class VpcTable(Table):
+    """vpc: the network that the function joins."""
+
+    subnet_ids: list[_Subnet] = _ABSENT
+    security_group_ids: list[_Group] = _ABSENT
+
+
+class StageTable(Table):
+    """[stages.X]: what decides where and how the model is served."""
+
+    profile: _Text = _ABSENT
+    region: Annotated[str, _rule(names.wrong_region)] = _ABSENT
+    bucket: Annotated[str, _rule(names.wrong_bucket)] = _ABSENT
+    memory_mb: Annotated[int, _between(128, 10240)] = _ABSENT
+    timeout_s: Annotated[int, _between(1, 900)] = _ABSENT
+    ephemeral_storage_mb: Annotated[int, _between(512, 10240)] = _ABSENT
+    auth: _Auth = _ABSENT
+    max_body_mb: Annotated[int, _between(1, 6, " (Lambda itself takes no more than 6 MB)")] = _ABSENT
+    log_retention_days: _Days = _ABSENT
+    environment: _Environment = _ABSENT
+    tags: _Tags = _ABSENT
+    vpc: VpcTable = _ABSENT
+    role_arn: _Role = _ABSENT
+    endpoint_url: _Url = _ABSENT
+    registry: _Host = _ABSENT
+
+
+class Override(StageTable, BuildTable):
+    """What a flag or a variable may set."""
+
+    model_dir: _Text = _ABSENT
+
+
+class Project(StageTable):
+    """The file; a key of a stage at its top is the default of all stages."""
+
+    name: Annotated[str, _rule(names.wrong_project)]
+    model_dir: _Text = _ABSENT
+    build: BuildTable = _ABSENT
+    stages: dict[Annotated[str, _rule(names.wrong_stage, shown=False)], StageTable] = _ABSENT
