@@ -74,6 +74,7 @@ def init(example: bool, region: str | None, **given: str | None) -> None:
     """Write a thampi.toml, with every setting explained."""
     from thampi.operations import init as operation
 
+    operation.check_free(Path.cwd())
     answers: dict[str, Any] = {"example": example, "profile": given["profile"]}
     for question in operation.questions(os.environ):
         answers[question.field] = _answer(question, given[question.field])

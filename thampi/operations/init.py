@@ -6,7 +6,7 @@ import os
 import secrets
 import shlex
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,12 +128,7 @@ def init(folder: Path, answers: Answers, *, say: Callable[[str], None]) -> tuple
     """
     _check(answers)
     copies = _example_files(answers)
-    existing = [name for name in ("thampi.toml", *copies) if os.path.lexists(folder / name)]
-    if existing:
-        raise ConfigError(
-            f"{' and '.join(existing)} in {folder.resolve()} would be overwritten; nothing was written",
-            hint="delete it, or run `thampi init` in another folder",
-        )
+    check_free(folder, ("thampi.toml", *copies))
     # thampi.toml comes last: where it lies, there is a whole project.
     contents = {name: source.read_text(encoding="utf-8") for name, source in copies.items()}
     contents["thampi.toml"] = _render(folder, answers)
@@ -141,6 +136,16 @@ def init(folder: Path, answers: Answers, *, say: Callable[[str], None]) -> tuple
     for path in written:
         say(f"wrote {path}")
     return written
+
+
+def check_free(folder: Path, files: Iterable[str] = ("thampi.toml",)) -> None:
+    """Refuse to overwrite a file; asked before the questions, too, so that nobody answers them in vain."""
+    existing = [name for name in files if os.path.lexists(folder / name)]
+    if existing:
+        raise ConfigError(
+            f"{' and '.join(existing)} in {folder.resolve()} would be overwritten; nothing was written",
+            hint="delete it, or run `thampi init` in another folder",
+        )
 
 
 def _check(answers: Answers) -> None:
