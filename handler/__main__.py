@@ -1,6 +1,7 @@
-"""Start the model load, then the runtime interface client."""
+"""Start the runtime interface client, which has the model loaded and then asks Lambda for events."""
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -8,12 +9,8 @@ import orjson
 from awslambdaric import bootstrap
 from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
 
-from . import settings as environment
-from .app import Application
-from .startup import Startup
 
-
-class _Marshaller:
+class Marshaller:
     """Events and answers by orjson: awslambdaric's own simplejson takes 36 times as long for an array of floats."""
 
     def unmarshal_request(self, request: bytes, content_type: str | None = "application/json") -> Any:
@@ -28,18 +25,17 @@ class _Marshaller:
         return response if isinstance(response, bytes) else orjson.dumps(response), "application/json"
 
 
-def _fail_init(client: LambdaRuntimeClient, failure: Exception) -> None:
-    client.post_init_error({"errorMessage": str(failure), "errorType": type(failure).__name__, "stackTrace": []})
-    sys.exit(1)
+def main() -> None:
+    """Answer events until Lambda ends the process."""
+    address = os.environ.get("AWS_LAMBDA_RUNTIME_API")
+    if not address:
+        sys.exit("AWS_LAMBDA_RUNTIME_API is not set: Lambda, its emulator or `thampi run` start this, and set it")
+    # The client waits for events in C, where Python can't act on Ctrl-C: let the kernel do it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    LambdaRuntimeClient.marshaller = Marshaller()
+    # False: no thread for each wait, which costs more than all the rest of a small request.
+    bootstrap.run(f"{__package__}.serving.handle", LambdaRuntimeClient(address, False))
 
 
 if __name__ == "__main__":
-    _settings = environment.read(os.environ)
-    _startup = Startup(_settings)
-    _startup.begin()
-    LambdaRuntimeClient.marshaller = _Marshaller()
-    _client = LambdaRuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"], False)
-    if _startup.failure is not None and _settings.waits_for_init:
-        _fail_init(_client, _startup.failure)
-    handle = Application(_settings, _startup).handle
-    bootstrap.run("__main__.handle", _client)
+    main()

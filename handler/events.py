@@ -1,33 +1,26 @@
-"""Each event shape that can carry a request becomes one Request, and an Answer goes back in the same shape."""
+"""Each event shape that can carry a request becomes one Request, and an answer goes back in the same shape.
+
+Every field is read as if it could be missing, null or of another type: gateways, emulators, consoles and people who
+write test events differ in what they leave out.
+"""
 
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeGuard
 
-Shape = Literal["v2", "v1", "alb", "direct"]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Status, JSON body and headers, in no shape yet."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+Shape = Literal["v2", "v1", "alb"]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One HTTP request, whichever of AWS's fronts it came through. Header names are lower-case."""
 
     shape: Shape
     method: str
     path: str
     headers: Mapping[str, str]
-    body: bytes | None  # None: it was marked as base64 and isn't
+    body: bytes | None  # None: it is no text, or marked as base64 and isn't
     prefix: str = ""  # what a gateway may have put before our path: its stage; "*": a custom domain's mapping
     multi_value: bool = False
 
@@ -45,16 +38,16 @@ def read(event: Any) -> Request | None:
     return None
 
 
-def write(request: Request, answer: Answer) -> dict[str, Any]:
-    """Return the proxy response in the shape that the front of `request` expects."""
+def write(request: Request, status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
+    """Return an answer, whose body is JSON or nothing, as the proxy response that the front of `request` expects."""
     response: dict[str, Any] = {
-        "statusCode": answer.status,
-        "headers": dict(answer.headers),
-        "body": answer.body.decode(),
+        "statusCode": status,
+        "headers": headers,
+        "body": "" if request.method == "HEAD" else body.decode(),
         "isBase64Encoded": False,
     }
     if request.shape == "alb":
-        response["statusDescription"] = f"{answer.status} {HTTPStatus(answer.status).phrase}"
+        response["statusDescription"] = f"{status} {HTTPStatus(status).phrase}"
         if request.multi_value:  # an ALB that sends lists ignores plain headers
             response["multiValueHeaders"] = {name: [value] for name, value in response.pop("headers").items()}
     return response
@@ -62,11 +55,11 @@ def write(request: Request, answer: Answer) -> dict[str, Any]:
 
 def _version_2(event: Mapping[str, Any], context: Mapping[str, Any]) -> Request:
     """HTTP APIs and function URLs: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html."""
-    path = event.get("rawPath") or context["http"].get("path") or "/"
+    http = context["http"]
     return Request(
         "v2",
-        str(context["http"].get("method", "GET")).upper(),
-        str(path),
+        str(http.get("method") or "GET").upper(),
+        str(event.get("rawPath") or http.get("path") or "/"),
         _headers(event),
         _body(event),
         _prefix(context),
@@ -79,16 +72,20 @@ def _version_1(event: Mapping[str, Any], context: Mapping[str, Any]) -> Request:
     return Request(
         shape,
         event["httpMethod"].upper(),
-        str(event.get("path") or "/"),
+        str(event.get("path") or context.get("path") or "/"),
         _headers(event),
         _body(event),
-        "" if shape == "alb" else _prefix(context),
-        multi_value=event.get("headers") is None and isinstance(event.get("multiValueHeaders"), dict),
+        _prefix(context),
+        multi_value=not event.get("headers") and isinstance(event.get("multiValueHeaders"), dict),
     )
 
 
 def _prefix(context: Mapping[str, Any]) -> str:
-    """A custom domain's mapping is in the path and nowhere else in the event; a named stage says its name."""
+    """Return what may stand before our path.
+
+    The path of an HTTP API begins with its stage, unless that is $default; that of a REST API doesn't. Behind a custom
+    domain it may begin with the mapping, which no field of the event names, or with the stage, or with both.
+    """
     domain = str(context.get("domainName") or "")
     if domain and ".execute-api." not in domain and ".lambda-url." not in domain:
         return "*"
@@ -97,9 +94,16 @@ def _prefix(context: Mapping[str, Any]) -> str:
 
 
 def _headers(event: Mapping[str, Any]) -> dict[str, str]:
-    many = event.get("multiValueHeaders") or {}
-    headers = {str(name).lower(): str(values[-1]) for name, values in many.items() if values}
-    return headers | {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+    """Return the headers; of a name that came twice, both values in one, as HTTP allows and HTTP APIs do."""
+    plain, many, cookies = event.get("headers"), event.get("multiValueHeaders"), event.get("cookies")
+    headers = {}
+    if isinstance(plain, dict):
+        headers = {name.lower(): str(value) for name, value in plain.items() if value is not None}
+    if isinstance(many, dict):
+        headers |= {name.lower(): ", ".join(map(str, values)) for name, values in many.items() if _is_list(values)}
+    if _is_list(cookies):  # payload 2.0 takes them out of the headers
+        headers.setdefault("cookie", "; ".join(map(str, cookies)))
+    return headers
 
 
 def _body(event: Mapping[str, Any]) -> bytes | None:
@@ -108,9 +112,14 @@ def _body(event: Mapping[str, Any]) -> bytes | None:
         return b""
     if not isinstance(body, str):
         return None
-    if event.get("isBase64Encoded"):
+    encoded = event.get("isBase64Encoded")
+    if encoded and str(encoded).lower() == "true":
         try:
             return base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError):
             return None
     return body.encode("utf-8", "surrogatepass")
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list) and bool(value)

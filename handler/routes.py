@@ -1,5 +1,6 @@
 """Which path means what: `/{name}`, `/{name}/predict`, `/{name}/ping`, behind whatever a gateway put before them."""
 
+from functools import lru_cache
 from typing import Literal
 
 from .events import Request
@@ -14,13 +15,22 @@ METHODS: dict[Route, tuple[str, ...]] = {
 
 
 def find(request: Request, name: str) -> Route | None:
-    """Return the route that a request's path means, for the project `name` (empty: any); None for no route."""
-    segments = [segment for segment in request.path.split("/") if segment]
+    """Return the route that a request's path means, for the project `name` (empty: any); None for no route.
+
+    What may stand before our path is taken off only where the rest is one of ours, so that a stage or a mapping can
+    have the name of the project.
+    """
+    return _find(request.path, request.prefix, name)
+
+
+@lru_cache(maxsize=64)
+def _find(path: str, prefix: str, name: str) -> Route | None:
+    segments = [segment for segment in path.split("/") if segment]
     for start in range(len(segments)):
         route = _exact(segments[start:], name)
         if route is not None:
             return route
-        if not _is_prefix(segments[: start + 1], request.prefix):
+        if not _is_prefix(segments[: start + 1], prefix):
             return None
     return None
 

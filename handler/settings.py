@@ -1,8 +1,11 @@
 """What the image is told from outside, by environment variables."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from thampi.errors import ConfigError
 
 MIB = 1024 * 1024
 
@@ -25,17 +28,27 @@ class Settings:
 def read(environ: Mapping[str, str]) -> Settings:
     """Read the settings; everything has a default, so that a plain `docker run` answers."""
     return Settings(
-        model=environ.get("THAMPI_MODEL", "/opt/model"),
+        model=environ.get("THAMPI_MODEL") or "/opt/model",
         manifest_sha256=environ.get("THAMPI_MANIFEST_SHA256", ""),
         name=environ.get("THAMPI_NAME", ""),
-        stage=environ.get("THAMPI_STAGE", "local"),
+        stage=environ.get("THAMPI_STAGE") or "local",
         served_time_utc=environ.get("THAMPI_SERVED_TIME_UTC") or _now(),
-        max_body_bytes=int(float(environ.get("THAMPI_MAX_BODY_MB", "5")) * MIB),
-        function=environ.get("AWS_LAMBDA_FUNCTION_NAME", "local"),
-        version=environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        max_body_bytes=_max_body_bytes(environ.get("THAMPI_MAX_BODY_MB") or "5"),
+        function=environ.get("AWS_LAMBDA_FUNCTION_NAME") or "local",
+        version=environ.get("AWS_LAMBDA_FUNCTION_VERSION") or "$LATEST",
         waits_for_init=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
         in ("provisioned-concurrency", "snap-start"),
     )
+
+
+def _max_body_bytes(text: str) -> int:
+    try:
+        megabytes = float(text)
+    except ValueError:
+        megabytes = math.nan
+    if not 0 < megabytes < math.inf:
+        raise ConfigError(f"THAMPI_MAX_BODY_MB is {text!r}", hint="give a number of megabytes above 0, like 5")
+    return int(megabytes * MIB)
 
 
 def _now() -> str:

@@ -8,8 +8,9 @@
 Bundles of thampi 0.1.0 (`model.pkl` beside a thampi.json of four keys) are read as format 0.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,15 @@ DATA_VERSION = "0.1"  # of the keys that the original wrote; it goes out with ev
 PART_SIZE = 4 * 1024 * 1024
 ALIGNMENT = 64
 ORIGINAL_PICKLE = "model.pkl"
+
+_ORIGINAL_KEYS = ("instance_id", "trained_time_utc", "tags", "thampi_data_version")
+_FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+_KINDS: dict[type, tuple[str, ...]] = {
+    int: ("format",),
+    str: ("instance_id", "trained_time_utc", "thampi_data_version", "python", "platform", "thampi", "cloudpickle"),
+    dict: ("tags", "files", "distributions"),
+    list: ("parts", "buffers", "modules"),
+}
 
 
 @dataclass(frozen=True)
@@ -94,48 +104,75 @@ def parse(text: bytes, where: str) -> About:
     """Read thampi.json; raise BundleError, naming `where` it came from, when it can't be one."""
     try:
         found = orjson.loads(text)
-        if "format" not in found:
-            known = ("instance_id", "trained_time_utc", "tags", "thampi_data_version")
-            return About(**{key: found[key] for key in known if key in found})
-        if found["format"] > FORMAT:
+        if not isinstance(found, dict):
+            raise TypeError("it is no table of keys")
+        if type(found.get("format")) is int and found["format"] > FORMAT:
             raise BundleError(
                 f"{where} was saved by a newer thampi ({found.get('thampi')})",
                 hint="pip install --upgrade thampi",
             )
+        _check_kinds(found)
+        if "format" not in found:
+            return About(**{key: found[key] for key in _ORIGINAL_KEYS if key in found})
+        if found["format"] != FORMAT:
+            raise ValueError(f"there is no format {found['format']}")
+        # Every key has to be there; one that we don't know is something more that a newer thampi says of the model.
         about = About(
-            **found
+            **{each.name: found[each.name] for each in fields(About)}
             | {
                 "files": {role: File(**file) for role, file in found["files"].items()},
                 "parts": [Part(**part) for part in found["parts"]],
                 "buffers": [(offset, size) for offset, size in found["buffers"]],
             }
         )
+        _check_layout(about, where)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BundleError(f"{where} is not a thampi.json: {error}", hint="save the model again") from error
-    _check_layout(about, where)
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise BundleError(f"{where} is not a thampi.json: {what}", hint="save the model again") from error
     return about
 
 
+def _check_kinds(found: Mapping[str, Any]) -> None:
+    for kind, keys in _KINDS.items():
+        for key in keys:
+            if key in found and type(found[key]) is not kind:
+                raise TypeError(f"`{key}` can't be {found[key]!r:.50}")
+
+
 def _check_layout(about: About, where: str) -> None:
-    """Refuse what would read outside the bundle or leave a byte without a hash."""
+    """Refuse what would read outside the bundle, or a byte without a hash, or a buffer where `save` puts none."""
+
+    def refuse(why: str) -> BundleError:
+        return BundleError(f"{where} {why}", hint="save the model again")
+
+    if not {"pickle"} <= about.files.keys() <= {"pickle", "buffers"}:
+        raise refuse("doesn't name the files of a model")
     for role, file in about.files.items():
-        if Path(file.name).name != file.name:
-            raise BundleError(f"{where} names a file outside the bundle: {file.name}", hint="save the model again")
-        end = 0
-        for part in about.parts_of(role):
-            if part.offset != end or part.size <= 0:
-                break
-            end += part.size
-        if end != file.size:
-            raise BundleError(f"{where} has no hash for every byte of {file.name}", hint="save the model again")
-    room = about.files["buffers"].size if "buffers" in about.files else 0
+        if not _FILE_NAME.fullmatch(file.name):
+            raise refuse(f"names a file outside the bundle: {file.name}")
+        if not _covers(about.parts_of(role), file):
+            raise refuse(f"has no hash for every byte of {file.name}")
+    if any(part.codec != "none" or part.stored != part.size for part in about.parts):
+        raise BundleError(
+            f"{where} keeps bytes in a form that this version can't read", hint="pip install --upgrade thampi"
+        )
     end = 0
     for offset, size in about.buffers:
-        if offset < end or size < 0:
-            raise BundleError(f"{where} has buffers that overlap", hint="save the model again")
+        if type(size) is not int or size <= 0 or offset != end + -end % ALIGNMENT:
+            raise refuse("names buffers that can't be where it says")
         end = offset + size
-    if end > room or "pickle" not in about.files:
-        raise BundleError(f"{where} names bytes that its files don't have", hint="save the model again")
+    if end != (about.files["buffers"].size if "buffers" in about.files else 0):
+        raise refuse("names other buffers than its file has")
+
+
+def _covers(parts: Sequence[Part], file: File) -> bool:
+    """Say whether the parts follow each other from the first byte of the file to its last."""
+    end = 0
+    for part in parts:
+        if type(part.size) is not int or part.size <= 0 or part.offset != end:
+            return False
+        end += part.size
+    return end == file.size
 
 
 def read(folder: Path) -> About:

@@ -18,6 +18,18 @@ _SMALL = 128 * 1024
 _HUGE_PAGES_PAY = 4 * 1024 * 1024
 
 
+def check(folder: Path, about: About) -> None:
+    """Raise BundleError when a file of the bundle isn't there in full, before anything of it is used."""
+    for role, known in about.files.items():
+        with _open(folder, about, role) as file:
+            size = file.seek(0, io.SEEK_END)
+        if size != known.size:
+            raise BundleError(
+                f"the saved model in {folder} is damaged: {known.name} has {size} bytes, and {known.size} were saved",
+                hint="copy it again from where it was saved, or save it again",
+            )
+
+
 def pickle_stream(folder: Path, about: About) -> BinaryIO:
     """Return the in-band pickle as a file; reading it raises BundleError at the first part that is not as saved."""
     raw = _CheckedParts(_open(folder, about, "pickle"), about.parts_of("pickle"), folder)
@@ -127,6 +139,9 @@ class _CheckedParts(io.RawIOBase):
             part = next(self._parts, None)
             if part is None:
                 return 0
+            if len(wanted) >= part.size:  # the unpickler fills something large: no copy between
+                _fill(self._file, part, [wanted[: part.size]], self._folder)
+                return part.size
             self._ready = memoryview(bytearray(part.size))
             _fill(self._file, part, [self._ready], self._folder)
         count = min(len(wanted), len(self._ready))

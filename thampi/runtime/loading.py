@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from thampi.errors import BundleError
-from thampi.runtime import bundle, fetch
+from thampi.runtime import bundle, fetch, original
 from thampi.runtime.bundle import About
 from thampi.runtime.model import Model
 
@@ -24,7 +24,14 @@ def load(source: str | os.PathLike[str]) -> Model:
             hint="download the folder first (aws s3 sync)",
         )
     folder = Path(source)
-    return unpickle(folder, bundle.read(folder))
+    while True:
+        manifest = bundle.read_manifest(folder)
+        try:
+            return unpickle(folder, bundle.parse(manifest, str(folder / bundle.MANIFEST)))
+        except BundleError:
+            # A save to this folder sweeps the files that we were about to read: then there is a newer model to load.
+            if bundle.read_manifest(folder) == manifest:
+                raise
 
 
 def unpickle(folder: Path, about: About) -> Model:
@@ -32,8 +39,9 @@ def unpickle(folder: Path, about: About) -> Model:
     check_python(about, str(folder))
     try:
         if about.format == 0:
-            model = _unpickle_original(folder)
+            model = original.unpickle(folder)
         else:
+            fetch.check(folder, about)
             with fetch.pickle_stream(folder, about) as stream:
                 model = pickle.Unpickler(stream, buffers=fetch.buffers(folder, about)).load()
     except BundleError:
@@ -71,22 +79,16 @@ def explain(error: Exception, about: About, where: str) -> BundleError:
         missing = _not_installed(about.distributions)
         return BundleError(
             f"the model in {where} needs `{name}`, which is not installed here",
-            hint="add to the dependency file and build again: " + (", ".join(missing) or f"the package of `{name}`"),
+            hint="add to the dependency file and build again: " + ", ".join(missing)
+            if missing
+            else f"add the package of `{name}` to the dependency file, or your own module to `build.include`",
         )
     changed = _other_versions(about.distributions)
+    hint = "it was saved with " + ", ".join(changed) if changed else None
     return BundleError(
         f"the model in {where} can't be loaded: {type(error).__name__}: {error}",
-        hint="it was saved with " + ", ".join(changed) if changed else None,
+        hint=original.HINT if about.format == 0 else hint,
     )
-
-
-def _unpickle_original(folder: Path) -> object:
-    """Read a bundle of thampi 0.1.0, which is one plain pickle."""
-    path = folder / bundle.ORIGINAL_PICKLE
-    if not path.is_file():
-        raise BundleError(f"{path} is missing from the saved model", hint="copy the whole folder")
-    with path.open("rb") as stream:
-        return pickle.load(stream)
 
 
 def _not_installed(distributions: Mapping[str, str]) -> list[str]:

@@ -12,10 +12,6 @@ from typing import Any
 LONGEST_INVOCATION_MS = 900_000  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html
 
 
-def _no_deadline() -> int:
-    return LONGEST_INVOCATION_MS
-
-
 @dataclass(frozen=True)
 class Context:
     """What a model may know of its surroundings.
@@ -32,11 +28,11 @@ class Context:
     name: str = ""
     stage: str = "local"
     properties: Mapping[str, Any] = field(default_factory=dict)
-    _remaining: Callable[[], int] = field(default=_no_deadline, repr=False, compare=False)
+    _remaining: Callable[[], int] | None = field(default=None, repr=False, compare=False)
 
     def remaining_ms(self) -> int:
         """Return the milliseconds left before Lambda ends this request; without a deadline, the longest there is."""
-        return self._remaining()
+        return LONGEST_INVOCATION_MS if self._remaining is None else self._remaining()
 
 
 class Model(ABC):

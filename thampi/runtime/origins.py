@@ -3,11 +3,12 @@
 What is installed can be installed again in the image; what is the project's own has to go into the pickle.
 """
 
+import contextlib
 import functools
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -16,13 +17,22 @@ _OURS = "thampi"
 
 
 def project_modules() -> Iterator[ModuleType]:
-    """Yield the imported modules that no installation will bring back."""
+    """Yield the imported modules that no installation will bring back, and that a pickle can carry."""
     for name, module in list(sys.modules.items()):
-        if name in ("__main__", "__mp_main__") or _top(name) in sys.stdlib_module_names | {_OURS}:
+        # Under an alias, or made by a library for itself: nothing would look for it by this name.
+        if not isinstance(module, ModuleType) or module.__name__ != name:
             continue
-        file = getattr(module, "__file__", None)
-        if isinstance(module, ModuleType) and file and not _is_installed(name, Path(file)):
+        if name == "__main__" or _top(name) in sys.stdlib_module_names | {_OURS}:
+            continue
+        file = _file_of(module)
+        if file and file.suffix not in (".so", ".pyd") and not _is_installed(name, file):
             yield module
+
+
+def with_parents(name: str) -> list[str]:
+    """Return a module's name and those of the packages that it is in: `a.b` gives `a` and `a.b`."""
+    parts = name.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
 def importable_elsewhere(name: str) -> bool:
@@ -40,27 +50,53 @@ def installed_path(path: Iterable[str]) -> list[str]:
 
 def distributions_of(modules: Iterable[str]) -> dict[str, str]:
     """Return name and version of the distributions that bring the modules; what belongs to none is left out."""
-    providers = metadata.packages_distributions()
+    providers = _providers(tuple((entry, _changed(entry)) for entry in sys.path))
     found: dict[str, str] = {}
     for module in modules:
         candidates = list(dict.fromkeys(providers.get(_top(module), ())))
         if len(candidates) > 1:  # a namespace like `google`: the one that has the file
             candidates = [name for name in candidates if _has_module(name, module)] or candidates
         for name in candidates:
-            if name != _OURS:
-                found[name] = metadata.version(name)
+            # What an interrupted `pip install` left behind has no name, or no version.
+            with contextlib.suppress(ValueError, metadata.PackageNotFoundError):
+                if name != _OURS:
+                    found[name] = metadata.version(name)
     return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
+
+
+@functools.lru_cache(maxsize=1)
+def _providers(_path: tuple[tuple[str, int], ...]) -> Mapping[str, list[str]]:
+    """Return which distributions bring which top-level modules: slow, so once for a path that doesn't change."""
+    return metadata.packages_distributions()
+
+
+def _changed(folder: str) -> int:
+    try:
+        return Path(folder).stat().st_mtime_ns  # what an installation in it moves
+    except OSError:
+        return 0
 
 
 def _top(name: str) -> str:
     return name.partition(".")[0]
 
 
+def _file_of(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    if file:
+        return Path(file)
+    folder = next(iter(getattr(module, "__path__", ())), None)  # a package without __init__.py
+    return Path(folder, "__init__.py") if folder else None
+
+
 def _is_installed(name: str, file: Path) -> bool:
     """A module is installed when the folder that its top-level package lies in is an installation."""
     depth = name.count(".") + (1 if file.stem == "__init__" else 0)
-    parents = file.resolve().parents
-    return depth < len(parents) and _is_installation(parents[depth])
+    # Resolved or not: some installers fill site-packages with links to a store of theirs.
+    return any(
+        depth < len(path.parents) and _is_installation(path.parents[depth])
+        for path in (file.absolute(), file.resolve())
+    )
 
 
 @functools.cache

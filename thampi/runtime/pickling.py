@@ -2,29 +2,33 @@
 
 import contextlib
 import dis
-import hashlib
-import io
 import pickle
 import pickletools
+import sys
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, BinaryIO
+from typing import Any
 
 import cloudpickle
 
 from thampi.errors import BundleError
 from thampi.runtime import origins
-from thampi.runtime.bundle import ALIGNMENT, PART_SIZE, Part
+from thampi.runtime.bundle import Part
+from thampi.runtime.writing import Buffers, Parts
 
-# Below this an array stays in the pickle: a mapping for each would cost more than the copy that it saves, and one
-# small array that lives on would pin the large ones that share its part.
-OUT_OF_BAND = 16 * 1024
-
-# pickletools.optimize drops the memo entries that nothing refers to; with them the unpickler would keep every array
+# pickletools.optimize drops the memo entries that nothing refers to; with them the unpickler would keep every buffer
 # alive until the end. It is pure Python (8 MB/s), and a pickle that is large in band gains little from it.
 OPTIMIZED_UP_TO = 16 * 1024 * 1024
+
+_IMPORT_MACHINERY = ("__builtins__", "__cached__", "__loader__", "__path__", "__spec__")
+
+_HASHING = 4  # threads; where there are fewer processors they do no harm
+
+_ONE_AT_A_TIME = threading.Lock()  # which modules cloudpickle carries is one list for the whole process
 
 
 @dataclass(frozen=True)
@@ -42,90 +46,41 @@ def dump(model: object, folder: Path, by_reference: Iterable[str] = ()) -> Pickl
 
     Raises BundleError when something in the model can't be pickled, naming the attribute.
     """
-    pickle_path, buffers_path = folder / "model.pkl", folder / "model.buffers"
-    with _project_by_value(by_reference) as carried, buffers_path.open("wb") as buffers_file:
-        imports = _Imports(carried)
-        buffers = _Buffers(_Parts(buffers_file, "buffers"))
-        with pickle_path.open("wb") as pickle_file:
-            in_band = _Parts(pickle_file, "pickle")
-            try:
-                _Pickler(in_band, buffers, imports).dump(model)
-            except Exception as error:
-                raise _cannot_pickle(model, error) from error
-            parts = {"pickle": in_band.finish(), "buffers": buffers.parts.finish()}
-    if pickle_path.stat().st_size <= OPTIMIZED_UP_TO:
-        parts["pickle"] = _optimize(pickle_path)
+    files = {"pickle": folder / "model.pkl", "buffers": folder / "model.buffers"}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_ONE_AT_A_TIME)
+        imports = _Imports(stack.enter_context(_project_by_value(by_reference)))
+        beside = stack.enter_context(ThreadPoolExecutor(_HASHING))
+        written = {role: Parts(stack.enter_context(path.open("wb")), role, beside) for role, path in files.items()}
+        buffers = Buffers(written["buffers"])
+        try:
+            _Pickler(written["pickle"], buffers, imports).dump(model)
+        except BundleError:
+            raise
+        except Exception as error:
+            raise _cannot_pickle(model, imports, error) from error
+        parts = {role: each.finish() for role, each in written.items()}
+    if buffers.layout and written["pickle"].size <= OPTIMIZED_UP_TO:
+        parts["pickle"] = _optimize(files["pickle"])
     return Pickled(parts, buffers.layout, imports.modules(), imports.distributions())
-
-
-class _Parts:
-    """A file to write to whose every PART_SIZE bytes get a hash of their own."""
-
-    def __init__(self, file: BinaryIO, role: str) -> None:
-        self._file, self._role = file, role
-        self._digest, self._begun = hashlib.sha256(), 0
-        self._done: list[Part] = []
-        self.size = 0
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        written = len(view)
-        while view:
-            piece = view[: PART_SIZE - (self.size - self._begun)]
-            self._file.write(piece)
-            self._digest.update(piece)
-            self.size += len(piece)
-            view = view[len(piece) :]
-            if self.size - self._begun == PART_SIZE:
-                self._end_part()
-        return written
-
-    def finish(self) -> list[Part]:
-        if self.size > self._begun:
-            self._end_part()
-        return self._done
-
-    def _end_part(self) -> None:
-        size = self.size - self._begun
-        self._done.append(Part(self._role, self._begun, size, size, "none", self._digest.hexdigest()))
-        self._digest, self._begun = hashlib.sha256(), self.size
-
-
-class _Buffers:
-    """Takes the large buffers as the pickler meets them and writes them at once: none is held or copied."""
-
-    def __init__(self, parts: _Parts) -> None:
-        self.parts = parts
-        self.layout: list[tuple[int, int]] = []
-
-    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
-        with buffer.raw() as raw:
-            if raw.nbytes < OUT_OF_BAND:
-                return True
-            self.parts.write(b"\0" * (-self.parts.size % ALIGNMENT))
-            self.layout.append((self.parts.size, raw.nbytes))
-            self.parts.write(raw)
-        return False
 
 
 class _Imports:
     """The modules that unpickling will import, in the order of need, and those that the code names besides."""
 
     def __init__(self, carried: Iterable[str]) -> None:
-        self._carried = {"__main__", None, *carried}
-        self._modules: dict[str | None, None] = {}
+        self._carried = frozenset(("__main__", *carried))
+        self._modules: dict[str, None] = {}
         self._named_in_code: dict[str, None] = {}
 
     def see(self, obj: object) -> None:
+        self._note(type(obj).__module__)
         if isinstance(obj, ModuleType):
-            self._modules[obj.__name__] = None
-        elif isinstance(obj, FunctionType):
-            self._modules[obj.__module__] = None
-            if obj.__module__ in self._carried:
-                self._see_code(obj.__code__)
+            self._note(obj.__name__)
         elif callable(obj):
-            self._modules[getattr(obj, "__module__", None) or ""] = None
-        self._modules[type(obj).__module__] = None
+            self._note(getattr(obj, "__module__", None))
+        if isinstance(obj, FunctionType) and self.is_carried(obj.__module__ or "__main__"):
+            self._see_code(obj.__code__)
 
     def modules(self) -> list[str]:
         return [name for name in self._names() if origins.importable_elsewhere(name)]
@@ -133,8 +88,16 @@ class _Imports:
     def distributions(self) -> dict[str, str]:
         return origins.distributions_of([*self._names(), *self._named_in_code, "cloudpickle"])
 
+    def _note(self, name: object) -> None:
+        if isinstance(name, str):  # some libraries put other things there
+            self._modules[name] = None
+
     def _names(self) -> list[str]:
-        return [name for name in self._modules if name and name not in self._carried]
+        return [name for name in self._modules if not self.is_carried(name)]
+
+    def is_carried(self, name: str) -> bool:
+        """Say whether a module goes into the pickle, by itself or with a package above it."""
+        return any(above in self._carried for above in origins.with_parents(name))
 
     def _see_code(self, code: CodeType) -> None:
         """Note the imports inside functions: `import torch` in `initialize` is a need that no pickle shows."""
@@ -147,69 +110,118 @@ class _Imports:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, file: _Parts, buffers: _Buffers, imports: _Imports) -> None:
+    def __init__(self, file: Any, buffers: Any, imports: _Imports) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffers)
-        self._imports = imports
+        self._buffers, self._imports = buffers, imports
 
     def reducer_override(self, obj: Any) -> Any:
         self._imports.see(obj)
-        if type(obj).__module__ == "numpy" and _is_large_and_scattered(obj):
-            # numpy would send it through a bytes object, in band; a contiguous copy goes out of band and is freed.
-            return obj.copy(order="C").__reduce_ex__(5)
+        if isinstance(obj, ModuleType) and self._imports.is_carried(obj.__name__) and obj.__name__ != "__main__":
+            # cloudpickle would give what is in it as arguments, and never come back from modules that know each other.
+            return ModuleType, (obj.__name__,), _content_of(obj)
+        if type(obj).__module__ == "numpy" and type(obj).__name__ in ("ndarray", "memmap"):
+            return self._reduce_array(obj)
         return super().reducer_override(obj)
 
+    def _reduce_array(self, array: Any) -> Any:
+        """Have numpy's own form of an array that comes from a buffer, also for those that numpy sends in band.
 
-def _is_large_and_scattered(array: Any) -> bool:
-    return (
-        type(array).__name__ == "ndarray"
-        and array.nbytes >= OUT_OF_BAND
-        and not array.flags.forc
-        and not array.dtype.hasobject
-    )
+        That would be a copy as bytes, which loading copies once more, and which forgets that the array is read-only.
+        """
+        numpy: Any = sys.modules["numpy"]
+        plain = array.view(numpy.ndarray)  # of a memmap, the content goes along: the file that it maps stays here
+        if _cant_give_buffer(plain):
+            make = numpy.empty(0).__reduce_ex__(5)[0]
+            return make, (self._buffers.stand_in(plain), plain.dtype, plain.shape, "C")
+        return NotImplemented if plain is array else plain.__reduce_ex__(5)
+
+
+def _content_of(module: ModuleType) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if name not in _IMPORT_MACHINERY}
+
+
+def _cant_give_buffer(array: Any) -> bool:
+    if array.dtype.hasobject or not array.nbytes:
+        return False
+    try:
+        memoryview(array).release()  # dates have no form there, nor have the types of ml_dtypes
+    except (ValueError, BufferError):
+        return True
+    return not array.flags.forc
 
 
 def _optimize(path: Path) -> list[Part]:
     """Drop unused memo entries from a pickle, in place; return its new parts."""
     optimized = pickletools.optimize(path.read_bytes())
-    with path.open("wb") as file:
-        parts = _Parts(file, "pickle")
+    with ThreadPoolExecutor(_HASHING) as beside, path.open("wb") as file:
+        parts = Parts(file, "pickle", beside)
         parts.write(optimized)
         return parts.finish()
 
 
 @contextlib.contextmanager
 def _project_by_value(by_reference: Iterable[str]) -> Iterator[list[str]]:
-    """Have cloudpickle carry the project's own modules, for as long as the pickling lasts; yield their names."""
-    shipped = tuple(by_reference)
+    """Have cloudpickle carry the project's own modules, for as long as the pickling lasts; yield all it carries."""
+    # With a package cloudpickle carries all that is below it: what has shipped modules below stays a name, too.
+    above_shipped = {above for name in by_reference for above in origins.with_parents(name)}
     already = cloudpickle.list_registry_pickle_by_value()
-    carried = [
+    added = [
         module
         for module in origins.project_modules()
         if module.__name__ not in already
-        and not any(module.__name__ == name or module.__name__.startswith(f"{name}.") for name in shipped)
+        and module.__name__ not in above_shipped
+        and not any(above in by_reference for above in origins.with_parents(module.__name__))
     ]
-    for module in carried:
+    for module in added:
         cloudpickle.register_pickle_by_value(module)
     try:
-        yield [module.__name__ for module in carried]
+        yield [*already, *(module.__name__ for module in added)]
     finally:
-        for module in carried:
+        for module in added:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _cannot_pickle(model: object, error: Exception) -> BundleError:
-    """Name the attribute that can't be pickled, which the exception itself never does."""
-    culprits = [name for name, value in getattr(model, "__dict__", {}).items() if not _can_pickle(value)]
-    where = " and ".join(f"`self.{name}`" for name in culprits) or "the model"
+def _cannot_pickle(model: object, imports: _Imports, error: Exception) -> BundleError:
+    """Name the attribute or the global that can't be pickled, which the exception itself never does."""
+    culprits = [f"`self.{name}`" for name, value in vars(model).items() if not _can_pickle(value, imports)]
+    if not culprits:
+        found = _globals_of(type(model), imports).items()
+        culprits = [f"the global `{name}`" for name, value in found if not _can_pickle(value, imports)]
     return BundleError(
-        f"{where} can't be saved: {type(error).__name__}: {error}",
+        f"{' and '.join(culprits) or 'the model'} can't be saved: {type(error).__name__}: {error}",
         hint="make it in `initialize(self, context)`, which runs where the model is served, and don't keep it before",
     )
 
 
-def _can_pickle(value: object) -> bool:
+def _globals_of(model_class: type, imports: _Imports) -> dict[str, Any]:
+    """Return what goes along because the methods of a class name it: of a module that is carried, all that is in it."""
+    found: dict[str, Any] = {}
+    for method in vars(model_class).values():
+        for name in method.__code__.co_names if isinstance(method, FunctionType) else ():
+            value = method.__globals__.get(name)
+            if isinstance(value, ModuleType) and imports.is_carried(value.__name__):
+                found |= {f"{name}.{inner}": content for inner, content in _content_of(value).items()}
+            else:
+                found[name] = value
+    return found
+
+
+def _can_pickle(value: object, imports: _Imports) -> bool:
     try:
-        cloudpickle.Pickler(io.BytesIO(), protocol=5, buffer_callback=lambda _: False).dump(value)
+        _Pickler(_Nowhere(), _Nowhere(), imports).dump(value)
     except Exception:  # whatever its reducers raise, the answer is no
         return False
     return True
+
+
+class _Nowhere:
+    """Takes a pickle and its buffers, and keeps nothing."""
+
+    def write(self, data: Any) -> int:
+        return memoryview(data).nbytes
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+        return False
+
+    def stand_in(self, array: Any) -> pickle.PickleBuffer:
+        return pickle.PickleBuffer(b"")

@@ -4,6 +4,7 @@ The process sees what is installed and what the project ships, and nothing else 
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,20 +34,16 @@ def prove(folder: Path, shown_as: str) -> None:
     with tempfile.TemporaryDirectory(prefix="thampi-") as elsewhere:
         report = Path(elsewhere) / "report.json"
         told = {
-            "path": [*origins.installed_path(sys.path), *_shipped_path()],
+            "path": [*origins.installed_path(sys.path), *_shipped_path(Path(elsewhere) / "shipped")],
             "thampi": str(Path(__file__).parents[1] / "__init__.py"),
             "bundle": str(folder.resolve()),
             "report": str(report),
         }
-        process = subprocess.run(
-            [sys.executable, "-P", "-c", _START, json.dumps(told)],
-            cwd=elsewhere,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
-        found = json.loads(report.read_text("utf-8")) if report.exists() else {}
+        process = _run([sys.executable, "-P", "-c", _START, json.dumps(told)], elsewhere)
+        try:
+            found = json.loads(report.read_bytes())
+        except (OSError, ValueError):  # it ended on the way
+            found = {}
     if found.get("ok"):
         return
     said = (found.get("traceback") or process.stderr).strip().splitlines()
@@ -55,6 +52,17 @@ def prove(folder: Path, shown_as: str) -> None:
         f"{shown_as} was not saved: in a fresh process {message}".replace(str(folder.resolve()), shown_as),
         hint="\n".join([found.get("hint") or "mend the model, or save with verify=False", *said[-12:]]),
     )
+
+
+def _run(command: list[str], folder: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        )
+    except OSError as error:
+        raise BundleError(
+            f"can't start a fresh Python to prove the model in: {error}", hint="save with verify=False"
+        ) from error
 
 
 def answer(folder: str, report: str) -> None:
@@ -72,7 +80,10 @@ def answer(folder: str, report: str) -> None:
         found = {"message": error.message, "hint": error.hint, "traceback": _traceback(error.__cause__)}
     except Exception as error:
         message = f"it could not answer the example: {type(error).__name__}: {error}"
-        found = {"message": message, "hint": "mend `predict`, or the example", "traceback": _traceback(error)}
+        hint = "mend `predict`, or the example"
+        if isinstance(error, ModuleNotFoundError):
+            hint = f"import `{error.name}` at the top of its file, so that it goes along, or add it to `build.include`"
+        found = {"message": message, "hint": hint, "traceback": _traceback(error)}
     Path(report).write_text(json.dumps(found), "utf-8")
 
 
@@ -80,7 +91,15 @@ def _traceback(error: BaseException | None) -> str:
     return "".join(traceback.format_exception(error)) if error else ""
 
 
-def _shipped_path() -> list[str]:
-    """Return the project's folder when some of its modules ship as files; the image has those on its path, too."""
-    folder = shipping.project_folder(Path.cwd())
-    return [str(folder)] if folder and shipping.shipped_modules(folder) else []
+def _shipped_path(copy: Path) -> list[str]:
+    """Return a folder with what the project ships as files, and no other module of the project: as in the image."""
+    project = shipping.project_folder(Path.cwd()) or Path.cwd()
+    shipped = shipping.shipped_paths(Path.cwd())
+    for path in shipped:
+        if (project / path).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(project / path, copy / path, ignore=ignored, dirs_exist_ok=True)
+        elif (project / path).is_file():
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(project / path, copy / path)
+    return [str(copy)] if shipped else []

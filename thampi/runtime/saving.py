@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from inspect import signature
+from inspect import iscoroutinefunction, signature
 from pathlib import Path
 from typing import Any
 
@@ -55,25 +55,24 @@ def save(
     _check_model(model)
     folder = Path(path) / _checked_name(name)
     about = About(
-        instance_id=instance_id or str(uuid.uuid4()),
+        instance_id=str(uuid.uuid4()) if instance_id is None else _checked_id(instance_id),
         trained_time_utc=_utc(trained_time_utc),
-        tags=_checked_json(dict(tags or {}), "tags"),
+        tags=_checked_tags(tags),
         format=bundle.FORMAT,
         python=platform.python_version(),
         platform=f"{sys.platform}-{platform.machine().lower()}",
         thampi=__version__,
         example=_checked_json(example, "example"),
     )
+    place = Path(os.path.realpath(folder))  # of a link, what it leads to
     try:
-        with replacing.staging(folder) as staged:
+        with replacing.staging(place) as staged:
             _write(model, about, staged)
             if verify:
-                from thampi.runtime import (
-                    proving,
-                )  # only where there's something to prove: it starts processes
+                from thampi.runtime import proving  # here and not above: it starts processes, which takes modules
 
                 proving.prove(staged, str(folder))
-            replacing.put_in_place(staged, folder)
+            replacing.put_in_place(staged, place)
     except OSError as error:
         raise BundleError(
             f"can't save to {folder}: {error}", hint="check the folder's permissions and space"
@@ -114,37 +113,70 @@ def _fingerprint(parts: list[Part]) -> str:
 
 
 def _check_model(model: object) -> None:
-    if isinstance(model, type):
-        raise BundleError(
-            f"{model.__name__} is a class: what is saved is a trained model",
-            hint=f"save an instance: thampi.save({model.__name__}(…), …)",
-        )
-    if not isinstance(model, Model):
-        raise BundleError(f"a {type(model).__name__} is not a thampi.Model", hint=_WRAPPER)
-    name = type(model).__name__
-    if getattr(type(model), "__abstractmethods__", None) or not callable(model.predict):
+    model_class = model if isinstance(model, type) else type(model)
+    name = model_class.__name__
+    if issubclass(model_class, Model) and not _has_predict(model):
         raise BundleError(
             f"{name} has no `predict`: it can't answer anything",
             hint="give it `def predict(self, args, context)`",
         )
+    if isinstance(model, type):
+        raise BundleError(
+            f"{name} is a class: what is saved is a trained model",
+            hint=f"save an instance: thampi.save({name}(…), …)",
+        )
+    if not isinstance(model, Model):
+        raise BundleError(f"a {name} is not a thampi.Model", hint=_WRAPPER)
     for method, arguments in (("predict", ({}, None)), ("initialize", (None,))):
-        try:
-            signature(getattr(model, method)).bind(*arguments)
-        except TypeError as error:
-            wanted = "self, args, context" if method == "predict" else "self, context"
-            raise BundleError(
-                f"`{name}.{method}` can't be called as it will be: {error}",
-                hint=f"write `def {method}({wanted})`",
-            ) from error
+        wanted = "self, args, context" if method == "predict" else "self, context"
+        _check_call(f"{name}.{method}", getattr(model, method), arguments, hint=f"write `def {method}({wanted})`")
+
+
+def _has_predict(model: object) -> bool:
+    found = getattr(model, "predict", None)
+    return callable(found) and not getattr(found, "__isabstractmethod__", False)
+
+
+def _check_call(name: str, method: Any, arguments: tuple[Any, ...], *, hint: str) -> None:
+    if not callable(method) or iscoroutinefunction(method):
+        raise BundleError(f"`{name}` has to be a plain method: it is called, and not awaited", hint=hint)
+    try:
+        expected = signature(method)
+    except ValueError:  # compiled code that doesn't say
+        return
+    try:
+        expected.bind(*arguments)
+    except TypeError as error:
+        raise BundleError(f"`{name}` can't be called as it will be: {error}", hint=hint) from error
 
 
 def _checked_name(name: str) -> str:
-    if not name or name in (".", "..") or any(mark in name for mark in "/\\\0"):
+    if not _names_one_folder(name):
         raise BundleError(
             f"{name!r} can't be the name of a saved model: it names one folder",
             hint="thampi.save(model, 'mymodel', './models') saves to ./models/mymodel",
         )
     return name
+
+
+def _checked_id(instance_id: str | uuid.UUID) -> str:
+    if not _names_one_folder(str(instance_id)):
+        raise BundleError(
+            f"{instance_id!r} can't be an instance_id: the store keeps the model under it, as a folder",
+            hint="leave it out for a new uuid4, or give one word",
+        )
+    return str(instance_id)
+
+
+def _names_one_folder(text: object) -> bool:
+    return isinstance(text, str) and text not in ("", ".", "..") and text.isprintable() and not {"/", "\\"} & set(text)
+
+
+def _checked_tags(tags: Mapping[str, Any] | None) -> dict[str, Any]:
+    if tags is not None and not isinstance(tags, Mapping):
+        raise BundleError(f"`tags` is a {type(tags).__name__}", hint='give a dict: tags={"version": "1.0"}')
+    checked: dict[str, Any] = _checked_json(dict(tags or {}), "tags")
+    return checked
 
 
 def _checked_json(value: Any, what: str) -> Any:
@@ -159,14 +191,13 @@ def _checked_json(value: Any, what: str) -> Any:
 
 
 def _utc(moment: datetime | str | None) -> str:
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment)
-        except ValueError as error:
-            raise BundleError(
-                f"trained_time_utc {moment!r} is not a time",
-                hint="give a datetime, or ISO 8601 like 2026-09-06T22:03:04Z",
-            ) from error
-    moment = moment or datetime.now(UTC)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        moment = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+        moment = datetime.now(UTC) if moment is None else moment
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError, AttributeError) as error:
+        raise BundleError(
+            f"trained_time_utc {moment!r} is not a time",
+            hint="give a datetime, or ISO 8601 like 2026-09-06T22:03:04Z",
+        ) from error
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

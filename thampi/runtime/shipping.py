@@ -12,7 +12,12 @@ def project_folder(start: Path) -> Path | None:
 
 
 def shipped_modules(start: Path) -> tuple[str, ...]:
-    """Return the names of the modules under `build.include`; none without a project, or with a broken thampi.toml.
+    """Return the names of the modules under `build.include`; none without a project, or with a broken thampi.toml."""
+    return tuple(".".join(path.with_suffix("").parts) for path in shipped_paths(start))
+
+
+def shipped_paths(start: Path) -> tuple[Path, ...]:
+    """Return the paths under `build.include`, as they are written: from the project's folder.
 
     A mistake in thampi.toml is for the command line to report: saving a model must not fail for it.
     """
@@ -21,7 +26,7 @@ def shipped_modules(start: Path) -> tuple[str, ...]:
         return ()
     try:
         include = tomllib.loads((folder / SETTINGS).read_text("utf-8")).get("build", {}).get("include", ())
-        paths = [Path(entry) for entry in include]
+        paths = [Path(entry) for entry in include] if isinstance(include, list) else []
     except (OSError, ValueError, TypeError, AttributeError):
         return ()
-    return tuple(".".join(path.with_suffix("").parts) for path in paths if path.parts)
+    return tuple(path for path in paths if path.parts and not path.is_absolute() and ".." not in path.parts)
