@@ -1,6 +1,7 @@
 """Remove from installed libraries what no endpoint runs: their test suites and type stubs. `trim.py SITE_PACKAGES`.
 
-A folder called `tests` stays when its own library imports it (astropy does, and parts of scipy).
+A folder called `tests` stays when its own library imports it (astropy does, and parts of scipy), and a stub when its
+module reads it (lazy_loader's attach_stub: scikit-image, librosa).
 """
 
 import re
@@ -17,7 +18,8 @@ def main(site: Path) -> None:
     for folder in tests - _needed(site, tests):
         shutil.rmtree(folder)
     for stub in site.glob("*/**/*.pyi"):
-        stub.unlink(missing_ok=True)
+        if not _reads_stub(stub.with_suffix(".py")):
+            stub.unlink(missing_ok=True)
 
 
 def _needed(site: Path, tests: set[Path]) -> set[Path]:
@@ -29,7 +31,9 @@ def _needed(site: Path, tests: set[Path]) -> set[Path]:
                 continue
             text = file.read_text("utf-8", errors="replace")
             if "tests" in text:
-                needed |= {folder for name in _imported(text, file, site) for folder in tests if _within(name, folder, site)}
+                needed |= {
+                    folder for name in _imported(text, file, site) for folder in tests if _within(name, folder, site)
+                }
     return needed
 
 
@@ -44,6 +48,10 @@ def _imported(text: str, file: Path, site: Path) -> list[str]:
         names += [".".join(part for part in parts if part)]
         names += [".".join([*(part for part in parts if part), "tests"])] if re.search(r"\btests\b", listed) else []
     return [name for name in names if "tests" in name.split(".")]
+
+
+def _reads_stub(module: Path) -> bool:
+    return module.is_file() and "attach_stub" in module.read_text("utf-8", errors="replace")
 
 
 def _within(name: str, folder: Path, site: Path) -> bool:

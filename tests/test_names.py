@@ -39,6 +39,8 @@ REGIONS = regions()
         (names.api("my-model_2", "staging"), "thampi-my-model_2-staging"),
         (names.log_group("my-model_2", "staging"), "/aws/lambda/thampi-my-model_2-staging"),
         (names.model_prefix("my-model_2", "9dbc"), "thampi/my-model_2/models/9dbc/"),
+        (names.models_prefix("my-model_2"), "thampi/my-model_2/models/"),
+        (names.lock_key("my-model_2", "staging"), "thampi/my-model_2/locks/staging"),
     ],
 )
 def test_the_name_of_a_live_thing_never_changes(name, golden):
@@ -47,6 +49,10 @@ def test_the_name_of_a_live_thing_never_changes(name, golden):
 
 def test_the_tags_of_a_live_thing_never_change():
     assert names.tags("iris", "staging") == {"thampi:project": "iris", "thampi:stage": "staging"}
+
+
+def test_the_mark_of_a_bucket_that_we_made_never_changes():
+    assert names.bucket_tags() == {"thampi:bucket": "made"}
 
 
 def test_what_the_stages_share_is_tagged_with_the_project_only():
@@ -150,3 +156,13 @@ def test_a_right_bucket_name_is_taken(text):
 )
 def test_a_wrong_bucket_name_is_refused(text):
     assert names.wrong_bucket(text)
+
+
+@pytest.mark.parametrize("text", ["a", "9dbc36ca-ab3d-4c87-9f0b-8b2f5c3c6c1e", "2026.09.06_b", "..a", "A" * 128])
+def test_a_right_instance_id_is_taken(text):
+    assert names.wrong_instance_id(text) is None
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "-", "a/b", "../a", "a b", "a\n", "ä", "a?b", "a%2f", "a" * 129])
+def test_a_wrong_instance_id_is_refused(text):
+    assert "at most 128" in names.wrong_instance_id(text)

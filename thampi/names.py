@@ -40,7 +40,22 @@ def log_group(project: str, stage: str) -> str:
 
 def model_prefix(project: str, instance_id: str) -> str:
     """Name the folder of one saved model inside the bucket; it belongs to no stage."""
-    return f"thampi/{project}/models/{instance_id}/"
+    return f"{models_prefix(project)}{instance_id}/"
+
+
+def models_prefix(project: str) -> str:
+    """Name the folder of all saved models of a project inside the bucket."""
+    return f"thampi/{project}/models/"
+
+
+def lock_key(project: str, stage: str) -> str:
+    """Name the object in the bucket that one push of the stage holds at a time."""
+    return f"thampi/{project}/locks/{stage}"
+
+
+def bucket_tags() -> dict[str, str]:
+    """Make the tags of a bucket that we made; it may serve several projects."""
+    return {"thampi:bucket": "made"}
 
 
 def tags(project: str, stage: str | None) -> dict[str, str]:
@@ -80,3 +95,10 @@ def wrong_bucket(text: str) -> str | None:
     if text.startswith(("xn--", "sthree-", "amzn-s3-demo-")) or text.endswith(ends):
         return "should not begin or end with what S3 keeps for itself"
     return None
+
+
+def wrong_instance_id(text: str) -> str | None:
+    """Say what is wrong with a saved model's id: it becomes a folder's name in S3, and part of a URL."""
+    if len(text) <= 128 and re.fullmatch(r"[A-Za-z0-9._-]*[A-Za-z0-9][A-Za-z0-9._-]*", text):
+        return None
+    return "should be letters, digits, -, _ and dots, at most 128"

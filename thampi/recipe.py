@@ -1,5 +1,6 @@
 """What goes into an image: everything that decides its content, as one value; touches no docker."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -19,18 +20,23 @@ _OFFICIAL = "public.ecr.aws/docker/library/python:{minor}-slim-bookworm"
 
 @dataclass(frozen=True)
 class Recipe:
-    """A Dockerfile, the files of its build context and its arguments; the digest names the image."""
+    """A Dockerfile, the files of its build context and its arguments; the digest names the image.
+
+    The files are in it as they were when it was made: one that changes meanwhile can't get under an old name.
+    """
 
     dockerfile: str
     platform: str
-    files: Mapping[str, Path | bytes] = field(repr=False)  # by their path in the context
+    files: Mapping[str, bytes] = field(repr=False)  # by their path in the context
     arguments: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Return the sha256 of all that decides the image's content, shortened to what a person can compare."""
-        contents = {name: hashlib.sha256(_bytes(source)).hexdigest() for name, source in self.files.items()}
-        decides = [self.dockerfile, self.platform, sorted(contents.items()), sorted(self.arguments.items())]
+        # Comments are for people: the same lines from a file of another name are the same image.
+        steps = [line for line in self.dockerfile.splitlines() if not line.startswith("#")]
+        contents = {name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()}
+        decides = [steps, self.platform, sorted(contents.items()), sorted(self.arguments.items())]
         return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
 
 
@@ -40,15 +46,13 @@ def make_base(python: str, platform: str, base_image: str | None = None) -> Reci
     `python` is a minor version like 3.12; `base_image` replaces the official Python image as its ground.
     """
     home = shipped.folder()
-    files: dict[str, Path | bytes] = {f"opt/{name}": path for name, path in runtime_files.files().items()}
-    files |= {
-        "requirements.txt": home / "handler/requirements.txt",
-        **{name: home / "images" / name for name in ("entrypoint.sh", "emulator.txt", "emulator.py", "trim.py")},
-    }
+    files = {f"opt/{name}": path for name, path in runtime_files.files().items()}
+    files["requirements.txt"] = home / "handler/requirements.txt"
+    files |= {name: home / "images" / name for name in ("entrypoint.sh", "emulator.txt", "emulator.py", "trim.py")}
     return Recipe(
         dockerfile=(home / "Dockerfile.base").read_text("utf-8"),
         platform=platform,
-        files=files,
+        files=_contents(files),
         arguments={"PYTHON_IMAGE": base_image or _OFFICIAL.format(minor=python)},
     )
 
@@ -66,7 +70,7 @@ def make(
     Raises ConfigError when something to include isn't there.
     """
     home = shipped.folder()
-    project = _project_files(include, project_dir)
+    project = project_files(include, project_dir)
     text = jinja2.Environment(
         loader=jinja2.FileSystemLoader(home / "images"),
         undefined=jinja2.StrictUndefined,
@@ -76,16 +80,18 @@ def make(
     dockerfile = text.get_template("pip.Dockerfile.j2").render(
         version=__version__, source=dependencies.title, base=reference(BASE, base), apt=apt, include=bool(project)
     )
-    files: dict[str, Path | bytes] = {
-        "dependencies/requirements.txt": "".join(f"{line}\n" for line in dependencies.requirements).encode(),
-        "dependencies/constraints.txt": home / "handler/constraints.txt",
-        **{f"tools/{name}": home / "images" / name for name in ("install.sh", "trim.py", "uv.txt")},
-        **{f"project/{name}": path for name, path in project.items()},
-    }
-    return Recipe(dockerfile=dockerfile, platform=base.platform, files=files)
+    files = {f"tools/{name}": home / "images" / name for name in ("install.sh", "trim.py", "uv.txt")}
+    files["dependencies/constraints.txt"] = home / "handler/constraints.txt"
+    files |= {f"project/{name}": path for name, path in project.items()}
+    requirements = "".join(f"{line}\n" for line in dependencies.requirements).encode()
+    return Recipe(
+        dockerfile=dockerfile,
+        platform=base.platform,
+        files={"dependencies/requirements.txt": requirements, **_contents(files)},
+    )
 
 
-def _project_files(include: Sequence[str], project_dir: Path) -> dict[str, Path]:
+def project_files(include: Sequence[str], project_dir: Path) -> dict[str, Path]:
     """Return the files under the entries of `build.include`, by their path in the project."""
     found: dict[str, Path] = {}
     for entry in include:
@@ -96,10 +102,14 @@ def _project_files(include: Sequence[str], project_dir: Path) -> dict[str, Path]
                 hint="take it out of thampi.toml, or write the path as it is from there",
             )
         for path in [start] if start.is_file() else sorted(start.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                found[path.relative_to(project_dir).as_posix()] = path
+            inside = path.relative_to(project_dir)
+            if path.is_file() and "__pycache__" not in inside.parts:
+                found[inside.as_posix()] = path
     return found
 
 
-def _bytes(source: Path | bytes) -> bytes:
-    return source if isinstance(source, bytes) else source.read_bytes()
+def _contents(files: Mapping[str, Path]) -> dict[str, bytes]:
+    try:
+        return {name: path.read_bytes() for name, path in files.items()}
+    except OSError as error:
+        raise ConfigError(f"{error.filename} can't be read: {error.strerror}", hint="check its permissions") from error

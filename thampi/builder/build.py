@@ -2,14 +2,13 @@
 
 import os
 import re
-import shutil
+import secrets
 import subprocess
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from thampi.builder import client as docker_client
 from thampi.builder import failures
 from thampi.builder.client import Client
 from thampi.recipe import Recipe
@@ -21,12 +20,7 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy"
 
 def has(client: Client, reference: str) -> bool:
     """Say whether the engine has an image; raise BuildError when there is no engine to ask."""
-    asked = subprocess.run(
-        [client.path, "image", "inspect", "--format", "{{.Id}}", reference],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
+    asked = client.run("image", "inspect", "--format", "{{.Id}}", reference)
     if asked.returncode == 0:
         return True
     if "no such image" in asked.stderr.lower():
@@ -35,40 +29,55 @@ def has(client: Client, reference: str) -> bool:
 
 
 def build(
-    recipe: Recipe, reference: str, *, client: Client, environ: Mapping[str, str], show: Callable[[str], None]
+    recipe: Recipe,
+    reference: str,
+    *,
+    client: Client,
+    show: Callable[[str], None],
+    check: Callable[[str], None] | None = None,
 ) -> None:
     """Build `recipe` and name the image `reference`; `show` gets each line of what the engine says.
 
-    Raises BuildError with the failing step's last lines.
+    An image that does not pass `check`, which gets a name for it and may raise, is never called `reference`: the next
+    run would take it for good. Raises BuildError with the failing step's last lines.
     """
+    untried = f"{reference}-untried-{secrets.token_hex(4)}"  # of our own: somebody may build the same beside us
     with tempfile.TemporaryDirectory(prefix="thampi-build-") as folder:
         context = Path(folder)
         _stage(recipe, context)
         command = [
-            *client.build_command(docker_client.context_name(client) if client.has_buildx else ""),
-            *("--platform", recipe.platform, "--progress", "plain", "--tag", reference),
+            *client.build_command(),
+            *("--platform", recipe.platform, "--progress", "plain", "--tag", untried),
             *("--label", f"thampi.recipe={recipe.digest}", "--file", str(context / "Dockerfile")),
-            *_arguments(recipe.arguments, environ),
-            *_secrets(environ),
+            *_arguments(recipe.arguments, client.environ),
+            *_secrets(client.environ),
             str(context / "context"),
         ]
-        code, output = _run(command, client.environment(environ), show)
+        code, output = _run(command, client.build_environment(), show)
     if code != 0:
         raise failures.explain(_last_step(output), recipe)
+    try:
+        if check is not None:
+            check(untried)
+        named = client.run("tag", untried, reference)
+        if named.returncode != 0:
+            raise failures.explain(named.stderr.splitlines(), recipe)
+    finally:
+        client.run("rmi", "--force", untried)
 
 
 def _stage(recipe: Recipe, folder: Path) -> None:
     """Write the build context: what the recipe names, and nothing else of anybody's folder."""
-    (folder / "context").mkdir()
+    context = folder / "context"
+    context.mkdir()
     (folder / "Dockerfile").write_text(recipe.dockerfile, "utf-8", newline="\n")
-    for name, source in recipe.files.items():
-        target = folder / "context" / name
+    for name, content in recipe.files.items():
+        target = context / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(source, bytes):
-            target.write_bytes(source)
-        else:
-            shutil.copyfile(source, target)
-        target.chmod(0o644)  # the user's umask is no part of the recipe, and Lambda runs as another user
+        target.write_bytes(content)
+    # The user's umask is no part of the recipe, and Lambda runs as another user.
+    for path in context.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _arguments(arguments: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
@@ -110,17 +119,18 @@ def _run(command: list[str], environ: Mapping[str, str], show: Callable[[str], N
     return process.returncode, list(last)
 
 
-def _last_step(output: Iterable[str]) -> list[str]:
-    """Return what the failing step said, or, when none is named, the end of it all."""
-    lines: dict[str, list[str]] = {}
+def _last_step(output: Sequence[str]) -> list[str]:
+    """Return what the failing step said, its title first; when none is named, what was said outside of all steps."""
+    steps: dict[str, list[str]] = {}
+    outside: list[str] = []
     failed = None
     for line in output:
         match = _STEP.match(line)
-        if match:
-            number, said = match.groups()
-            lines.setdefault(number, []).append(said)
-            if said.startswith("ERROR"):
-                failed = number
-    if failed is None:
-        return [line for line in output if line.strip()]
-    return lines[failed]
+        if match is None:
+            outside.append(line.removeprefix(" > ").removesuffix(":") if line.startswith(" > [") else line)
+            continue
+        number, said = match.groups()
+        steps.setdefault(number, []).append(said)
+        if said.startswith("ERROR"):
+            failed = number
+    return steps[failed] if failed is not None else [line for line in outside if line.strip("- ")]

@@ -1,11 +1,14 @@
-"""thampi build: bundle + dependency file -> recipe -> image; what is built already is not built again."""
+"""thampi build: bundle + dependency file -> recipe -> image, tried; what is built already is not built again."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from thampi import dependencies, recipe
+from thampi import dependencies, names, recipe
 from thampi.builder import build as docker_build
 from thampi.builder import client as docker_client
+from thampi.builder import smoke
 from thampi.config import Stage
 from thampi.errors import ConfigError
 from thampi.recipe import Recipe
@@ -21,6 +24,9 @@ class Plan:
     base: Recipe
     model: Recipe
     reference: str  # of the model's image
+    python: str  # the minor version
+    requirements: tuple[str, ...]
+    project_files: Mapping[str, Path]  # that ship as files, by their path in the project
     notes: tuple[str, ...]
 
 
@@ -29,9 +35,23 @@ def plan(stage: Stage) -> Plan:
     about = bundle.read(stage.model_dir)
     python = _python(stage, about)
     wanted = dependencies.read(stage.build.dependency_file, about.distributions)
+    if stage.build.package_manager == "conda":
+        raise ConfigError(
+            "build.package_manager is conda, which this version can't build with yet",
+            hint='set it to "pip", and list the packages in a requirements.txt',
+        )
     base = recipe.make_base(python, stage.build.platform, stage.build.base_image)
     model = recipe.make(base, wanted, apt=stage.build.apt, include=stage.build.include, project_dir=stage.project_dir)
-    return Plan(about, base, model, recipe.reference(f"thampi-{stage.name}", model), wanted.notes)
+    return Plan(
+        about=about,
+        base=base,
+        model=model,
+        reference=names.image(stage.name, model.digest),
+        python=python,
+        requirements=wanted.requirements,
+        project_files=recipe.project_files(stage.build.include, stage.project_dir),
+        notes=wanted.notes,
+    )
 
 
 def build(plan: Plan, *, environ: Mapping[str, str], say: Callable[[str], None], show: Callable[[str], None]) -> str:
@@ -47,10 +67,11 @@ def build(plan: Plan, *, environ: Mapping[str, str], say: Callable[[str], None],
         say(note)
     base_reference = recipe.reference(recipe.BASE, plan.base)
     if not docker_build.has(client, base_reference):
-        say(f"building the base image for Python {plan.base.arguments['PYTHON_IMAGE']} (once for all projects)")
-        docker_build.build(plan.base, base_reference, client=client, environ=environ, show=show)
+        say(f"building the base image on {plan.base.arguments['PYTHON_IMAGE']} (once for all projects)")
+        docker_build.build(plan.base, base_reference, client=client, show=show)
     say(f"building image {plan.reference}")
-    docker_build.build(plan.model, plan.reference, client=client, environ=environ, show=show)
+    check = functools.partial(smoke.check, about=plan.about, client=client)
+    docker_build.build(plan.model, plan.reference, client=client, show=show, check=check)
     return plan.reference
 
 

@@ -1,0 +1,39 @@
+"""Import what a saved model will import, in the finished image, and tell how it went.
+
+`smoke.py '{"modules": […], "distributions": […]}'` writes a line of JSON for each module that it is about to import,
+for each that can't be, and at last one with what is installed; without that one, the process died.
+"""
+
+import importlib
+import json
+import os
+import sys
+from importlib import metadata
+
+told = json.loads(sys.argv[1])
+# Some libraries greet on stdout: theirs goes to stderr, and the answers keep the real one.
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+
+def tell(**answer: object) -> None:
+    """Write one line, at once: a library may end the process."""
+    print(json.dumps(answer), file=answers, flush=True)
+
+
+def version(distribution: str) -> "str | None":
+    """Return the version of an installed distribution, None for one that isn't."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+for module in told["modules"]:
+    tell(importing=module)
+    try:
+        importlib.import_module(module)
+    except BaseException as error:  # SystemExit, too: whatever it is, the model won't load
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        tell(failed=module, error=f"{type(error).__name__}: {error}", missing=missing)
+tell(installed={name: version(name) for name in told["distributions"]})
