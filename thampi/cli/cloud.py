@@ -1,0 +1,241 @@
+"""The commands that change or ask AWS, or what plays it on this machine."""
+
+import functools
+import json
+import os
+import sys
+from typing import Any
+
+import click
+
+from thampi import terminal
+from thampi.cli.options import load_stage, options, read_data, stage_names
+from thampi.errors import ConfigError
+
+
+@click.command()
+@options("stage", "model_dir", "dependency_file", "platform", "verbose", "json", "force")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+def push(stage: str, verbose: bool, as_json: bool, force: bool, dry_run: bool, **flags: str | None) -> None:
+    """Serve the model at a URL: image, model, function, endpoint."""
+    _push(stage, flags, verbose=verbose, as_json=as_json, force=force, dry_run=dry_run)
+
+
+@click.command()
+@options("stage", "model_dir", "dependency_file", "verbose")
+def serve(stage: str, verbose: bool, **flags: str | None) -> None:
+    """Build and push in one, as the original's command did."""
+    _push(stage, flags, verbose=verbose, as_json=False, force=False, dry_run=False)
+
+
+def _push(name: str, flags: dict[str, str | None], *, verbose: bool, as_json: bool, force: bool, dry_run: bool) -> None:
+    from thampi.operations import build, delivery, place
+    from thampi.operations import push as operation
+
+    stage = load_stage(name, flags)
+    plan = build.plan(stage)
+    where = place.find(stage, environ=os.environ, say=terminal.say)
+    terminal.say(f"{stage.name}, stage {stage.stage}: {where}")
+    if dry_run:
+        done = operation.examine(stage, plan, where)
+    else:
+        size = sum(file.size for file in plan.about.files.values())
+        with terminal.push_progress(size, verbose=verbose) as progress:
+            deliver = functools.partial(
+                delivery.deliver, stage=stage, plan=plan, environ=os.environ, say=terminal.say, progress=progress
+            )
+            done = operation.push(
+                stage, plan, where, deliver=deliver, say=terminal.say, uploaded=progress.upload, force=force
+            )
+    if as_json:
+        rows = [vars(row) for row in done.rows]
+        said = {"url": done.url, "version": done.version, "changed": done.changed, "dry_run": dry_run, "things": rows}
+        terminal.result(json.dumps(said, indent=2))
+        return
+    if not done.changed:
+        terminal.say("nothing has changed: all of it is as wanted")
+    else:
+        would = "would be " if dry_run else ""
+        terminal.table(
+            ("thing", "name", "action", "changes"),
+            [(row.thing, row.name, _action(row.action, would), "\n".join(row.changes)) for row in done.rows],
+        )
+    if stage.auth == "none" and not dry_run:
+        terminal.say('anybody who knows the URL can call it (auth = "none"); auth = "iam" lets only AWS identities in')
+    if done.url:
+        terminal.result(done.url)
+
+
+def _action(action: str, would: str) -> str:
+    return action if action == "left" else f"{would}{action}"
+
+
+@click.command()
+@options("stage", "json")
+def info(stage: str, as_json: bool) -> None:
+    """Show the URL of a stage and what is live there."""
+    from thampi.operations import info as operation
+
+    settings = load_stage(stage)
+    found = operation.info(settings, _place(settings))
+    if as_json:
+        terminal.result(json.dumps(found, indent=2))
+        return
+    terminal.result(str({"url": found["url"]}))
+    for key, value in found.items():
+        if key != "url" and value not in (None, ""):
+            terminal.result(f"{key:14}{value}")
+
+
+@click.command()
+@options("stage")
+@click.option("--data", required=True, metavar="JSON", help="A value of `data`; @file, or - for standard input.")
+@click.option("--direct", is_flag=True, help="Ask Lambda itself, past the URL.")
+def predict(stage: str, data: str, direct: bool) -> None:
+    """Ask the model of a stage; print its answer."""
+    from thampi.operations import predict as operation
+
+    value = read_data(data)
+    settings = load_stage(stage)
+    ask = operation.directly if direct else operation.through_url
+    terminal.result(json.dumps(ask(settings, _place(settings), value), indent=2, ensure_ascii=False))
+
+
+@click.command()
+@options("stage")
+@click.option("--since", default="10m", show_default=True, help="10m, 2h, 1d, or a date.")
+@click.option("--follow", is_flag=True, help="Go on as lines come.")
+@click.option("--errors", is_flag=True, help="Only what failed.")
+def logs(stage: str, since: str, follow: bool, errors: bool) -> None:
+    """Show what the function of a stage wrote."""
+    from thampi.operations import logs as operation
+
+    settings = load_stage(stage)
+    for line in operation.read(settings, _place(settings), since=since, follow=follow, errors=errors):
+        terminal.result(line)
+
+
+@click.command("list")
+@options("json")
+def list_(as_json: bool) -> None:
+    """Show the stages of the project and their state."""
+    from thampi.operations import listing, place
+
+    def find(stage: Any) -> Any:
+        return place.find_awake(stage, environ=os.environ, say=terminal.say)
+
+    found = listing.states([load_stage(name) for name in stage_names()], find)
+    if as_json:
+        terminal.result(json.dumps([dict(state.as_json()) for state in found], indent=2))
+        return
+    rows = [(each.stage, each.state, each.version, each.url or each.said) for each in found]
+    terminal.table(("stage", "state", "version", "url"), rows, to_stdout=True)
+
+
+@click.command()
+@options("stage", "yes", "force")
+@click.option("--all", "everything", is_flag=True, help="Also the images and models, which the stages share.")
+def destroy(stage: str, yes: bool, force: bool, everything: bool) -> None:
+    """Delete everything that a stage made."""
+    from thampi.operations import destroy as operation
+    from thampi.operations import place
+
+    settings = load_stage(stage)
+    where = _place(settings)
+    terminal.say(f"{settings.name}, stage {stage}: {where}")
+    if not yes:
+        _confirm(stage)
+    others = [name for name in stage_names() if name != stage]
+    gone = operation.destroy(settings, where, who=place.who(), everything=everything, others=others, force=force)
+    if not any(each.was_there for each in gone):
+        terminal.say("there was nothing to delete")
+        return
+    rows = [(each.thing, each.name, "deleted" if each.was_there else "was not there") for each in gone]
+    terminal.table(("thing", "name", "action"), rows)
+
+
+def _confirm(stage: str) -> None:
+    if not sys.stdin.isatty():
+        raise ConfigError("there is no terminal to confirm at", hint=f"thampi destroy {stage} --yes")
+    typed = str(click.prompt(f"type {stage} to delete it", default="", show_default=False, err=True))
+    if typed.strip() != stage:
+        raise ConfigError(f"{typed!r} is not {stage}: nothing was deleted", hint=None)
+
+
+@click.command()
+@click.argument("stage", required=False)
+def doctor(stage: str | None) -> None:
+    """Try what a build and a push will need; say the cures."""
+    from thampi.operations import doctor as operation
+    from thampi.operations import place
+
+    settings = load_stage(stage or "local")
+    ill = False
+    findings = list(operation.examine_machine(settings, os.environ))
+    if stage:
+        findings += operation.examine_place(
+            settings, lambda: place.find(settings, environ=os.environ, say=terminal.say)
+        )
+    for found in findings:
+        terminal.result(f"{'ok ' if found.well else 'ILL'}  {found.what:16}{found.said}")
+        if not found.well:
+            ill = True
+            if found.cure:
+                terminal.result(f"     {'':16}{found.cure}")
+    if ill:
+        raise click.exceptions.Exit(1)
+
+
+@click.group("local")
+def local() -> None:
+    """Start, stop, show or forget the AWS of this machine."""
+
+
+@local.command("start")
+def local_start() -> None:
+    """Start it; print its URL."""
+    from thampi.operations import local as operation
+
+    terminal.result(operation.start(environ=os.environ, say=terminal.say))
+
+
+@local.command("stop")
+def local_stop() -> None:
+    """Stop it; what it holds stays."""
+    from thampi.operations import local as operation
+
+    operation.stop(environ=os.environ, say=terminal.say)
+
+
+@local.command("status")
+@options("json")
+def local_status(as_json: bool) -> None:
+    """Show how it is."""
+    from thampi.operations import local as operation
+
+    found = operation.status(environ=os.environ)
+    if as_json:
+        terminal.result(json.dumps(found, indent=2))
+        return
+    for key, value in found.items():
+        terminal.result(f"{key:12}{value}")
+
+
+@local.command("reset")
+@options("yes")
+def local_reset(yes: bool) -> None:
+    """Stop it and forget what it holds."""
+    from thampi.operations import local as operation
+
+    if not yes:
+        _confirm("local")
+    operation.reset(environ=os.environ, say=terminal.say)
+
+
+def _place(settings: Any) -> Any:
+    from thampi.operations import place
+
+    return place.find(settings, environ=os.environ, say=terminal.say)
+
+
+COMMANDS = (push, serve, info, predict, logs, list_, doctor, destroy, local)
