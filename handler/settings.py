@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 class Settings:
     """What this environment serves, and as what."""
 
-    model: str  # a folder (or, later, an s3:// prefix) with a bundle
+    model: str  # a folder, or an s3:// prefix, with a bundle
     manifest_sha256: str  # of its thampi.json; empty: nobody vouches for it but who mounted it
     name: str  # the project's, the first segment of each path; empty: any
     stage: str

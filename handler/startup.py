@@ -1,12 +1,12 @@
 """The model's way into memory: once at the start, and again on a request when what failed may have passed."""
 
-import hashlib
 import logging
 from pathlib import Path
 
 from thampi.errors import BundleError
-from thampi.runtime import bundle, loading
+from thampi.runtime import loading, s3
 from thampi.runtime.bundle import About
+from thampi.runtime.fetch import Source
 from thampi.runtime.model import Context, Model
 
 from .settings import Settings
@@ -63,7 +63,7 @@ class Startup:
     def _make_ready(self) -> Model:
         if self._loaded is None:
             self._about = None  # what failed may have been a copy under way: read it as it is now
-            self._loaded = loading.unpickle(Path(self._settings.model), self.about())
+            self._loaded = loading.unpickle(self._source(), self.about())
         context = Context(
             name=self._settings.name,
             stage=self._settings.stage,
@@ -78,16 +78,16 @@ class Startup:
         return self._loaded
 
     def _read(self) -> About:
-        source, wanted = self._settings.model, self._settings.manifest_sha256
-        if source.startswith("s3://"):
-            raise BundleError(f"{source}: this version reads models from a folder only", hint=None)
-        text = bundle.read_manifest(Path(source))
-        if wanted and hashlib.sha256(text).hexdigest() != wanted:
+        if isinstance(self._source(), s3.Prefix) and not self._settings.manifest_sha256:
             raise BundleError(
-                f"{source}/{bundle.MANIFEST} is not the one that was released",
-                hint="push the model again: nothing is unpickled that the release does not vouch for",
+                f"THAMPI_MANIFEST_SHA256 is not set, and nobody vouches for {self._settings.model}",
+                hint="`thampi push` sets it",
             )
-        return bundle.parse(text, f"{source}/{bundle.MANIFEST}")
+        return loading.read(self._source(), self._settings.manifest_sha256)
+
+    def _source(self) -> Source:
+        model = self._settings.model
+        return s3.Prefix(model) if model.startswith("s3://") else Path(model)
 
 
 def _may_pass(failure: BundleError, folder: str) -> bool:
@@ -96,7 +96,7 @@ def _may_pass(failure: BundleError, folder: str) -> bool:
     An OSError alone says little: a library that lacks a system package raises one (without errno), too, and so does a
     model that opens a file of its own. Unpickling again for those would make each request wait for nothing.
     """
-    if isinstance(failure, InitializeError):
+    if isinstance(failure, InitializeError | s3.UnreachableError):
         return True
     cause = failure.__cause__
     if not isinstance(cause, OSError) or cause.errno is None:

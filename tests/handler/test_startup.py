@@ -190,8 +190,9 @@ def test_an_initialize_that_failed_is_tried_again_without_loading_again(save, tr
     assert trail.read_text() == "uiiii"
 
 
-def test_what_initialize_said_is_for_the_log_and_not_for_callers(save, trail, caplog):
-    startup = started(save(Trailing(trail, initialized=ValueError("password=hunter2"))))
+@pytest.mark.parametrize("kind", [ValueError, ConnectionError])
+def test_what_initialize_said_is_for_the_log_and_not_for_callers(save, trail, kind, caplog):
+    startup = started(save(Trailing(trail, initialized=kind("password=hunter2"))))
     reply = served(startup).http(sample("function-url"))
     assert reply.status == 503
     assert "hunter2" not in reply.body
@@ -239,6 +240,7 @@ def test_ctrl_c_ends_the_start(save, trail):
 
 def test_an_initialize_that_exits_is_a_failure_like_another(save, trail):
     startup = started(save(Trailing(trail, initialized=SystemExit(3))))
+    assert isinstance(startup.failure, InitializeError)
     assert "SystemExit" in startup.failure.message
 
 

@@ -254,6 +254,27 @@ def test_what_the_model_itself_misses_is_not_taken_for_its_pickle(original):
     assert "can't be loaded: FileNotFoundError" in refused(original).message
 
 
+class SavesMeanwhile:
+    """While the model that it is in is unpickled, another takes its place."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self):
+        return exec, (
+            "import shutil, pathlib\n"
+            f"place, new = pathlib.Path({str(self.place)!r}), pathlib.Path({str(self.place) + '-new'!r})\n"
+            "for path in place.glob('model-*'): path.unlink()\n"
+            "shutil.copytree(new, place, dirs_exist_ok=True)",
+        )
+
+
+def test_who_lost_the_race_against_a_save_loads_what_was_saved(tmp_path):
+    thampi.save(Holder("new"), "model-new", tmp_path, verify=False)
+    place = thampi.save(Holder([SavesMeanwhile(tmp_path / "model"), np.zeros(5000)]), "model", tmp_path, verify=False)
+    assert thampi.load(place).held == "new"
+
+
 def test_a_save_while_a_model_is_loaded_breaks_no_load(tmp_path):
     """A save takes the old files away when the new ones stand: who had read the old thampi.json reads the new one."""
     place = thampi.save(Holder(np.zeros(100_000)), "place", tmp_path, verify=False)

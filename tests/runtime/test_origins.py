@@ -67,8 +67,11 @@ def test_a_module_under_another_name_is_left_alone(tmp_path, imported, monkeypat
     monkeypatch.setitem(sys.modules, "my_alias", module)
     monkeypatch.setitem(sys.modules, "my_thing", object())
     monkeypatch.setitem(sys.modules, "my_nothing", None)
+    gone = imported(tmp_path, "my_gone")
+    monkeypatch.delitem(sys.modules, "my_gone")
+    monkeypatch.setitem(sys.modules, "my_other_alias", gone)  # cloudpickle would look for `my_gone`, and find nothing
     assert "my_module" in carried()
-    assert not {"my_alias", "my_thing", "my_nothing"} & carried()
+    assert not {"my_alias", "my_other_alias", "my_gone", "my_thing", "my_nothing"} & carried()
 
 
 def test_a_package_without_an_init_is_of_the_project(tmp_path, monkeypatch):

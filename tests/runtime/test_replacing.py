@@ -207,6 +207,30 @@ def test_saves_of_threads_of_one_process_wait_for_each_other(tmp_path):
     assert len(set(thampi.load(tmp_path / "model").held)) == 1
 
 
+def test_a_lock_that_was_removed_in_the_moment_before_it_was_taken_keeps_nobody_out_and_is_not_taken(tmp_path):
+    script = """
+import fcntl, threading
+lock, released = Path(".model.saving.lock"), threading.Event()
+
+def release(handle):
+    released.set()
+    os.close(handle)
+
+def another_comes_between(event, arguments):
+    if event == "fcntl.flock" and not lock.with_name("met").exists():
+        lock.with_name("met").touch()
+        lock.unlink()
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        threading.Timer(0.3, release, [handle]).start()
+
+sys.addaudithook(another_comes_between)
+with replacing._commit_lock(Path("model")) as alone:
+    print(json.dumps([alone, released.is_set()]))
+"""
+    assert told(tmp_path, script) == [True, True]
+
+
 def save(tmp_path: Path, held: object = None) -> Path:
     return thampi.save(Holder(held), "model", tmp_path, verify=False)
 
@@ -347,6 +371,15 @@ with replacing.staging(Path("models/model")) as staged:
 os.mkdir("models/.model.saving-dead1234")
 save("three")
 assert word() == "three" and left() == [], left()
+
+import threading
+waiting = threading.Thread(target=save, args=("four",))
+with replacing._commit_lock(Path("models/model")) as alone:
+    waiting.start()
+    waiting.join(0.5)
+    assert alone and waiting.is_alive() and word() == "three"
+waiting.join()
+assert word() == "four" and left() == [], left()
 print(msvcrt.asked)
 """
     assert int(python("-c", LIKE_WINDOWS + script, cwd=tmp_path)) >= 8

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import stat
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -297,6 +298,18 @@ def test_a_link_to_a_folder_is_followed(tmp_path):
         thampi.save(Holder(number), "model", tmp_path, verify=False)
     assert (tmp_path / "model").is_symlink()
     assert thampi.load(tmp_path / "elsewhere").held == 1
+
+
+def test_a_link_to_another_disk_is_followed(tmp_path):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other disk")
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        (tmp_path / "model").symlink_to(Path(elsewhere, "model"))
+        for number in range(2):
+            thampi.save(Holder(number), "model", tmp_path, verify=False)
+        assert thampi.load(Path(elsewhere, "model")).held == 1
+        assert [path.name for path in Path(elsewhere).iterdir()] == ["model"]
 
 
 def test_saving_the_same_model_again_names_the_same_files(tmp_path):

@@ -1,4 +1,4 @@
-"""Bytes of a bundle from a folder into their final place, each part checked before anyone sees it.
+"""Bytes of a bundle from a folder or from S3 into their final place, each part checked before anyone sees it.
 
 A part is hashed in the memory that it will be used from: what was checked is what is unpickled.
 """
@@ -9,17 +9,22 @@ import io
 import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeAlias, cast
 
 from thampi.errors import BundleError
 from thampi.runtime.bundle import PART_SIZE, About, Part
+from thampi.runtime.s3 import Prefix
+
+Source: TypeAlias = Path | Prefix
 
 _SMALL = 128 * 1024
 _HUGE_PAGES_PAY = 4 * 1024 * 1024
 
 
-def check(folder: Path, about: About) -> None:
+def check(folder: Source, about: About) -> None:
     """Raise BundleError when a file of the bundle isn't there in full, before anything of it is used."""
+    if isinstance(folder, Prefix):  # the manifest was uploaded last, and each part has its hash: no request for this
+        return
     for role, known in about.files.items():
         with _open(folder, about, role) as file:
             size = file.seek(0, io.SEEK_END)
@@ -30,13 +35,13 @@ def check(folder: Path, about: About) -> None:
             )
 
 
-def pickle_stream(folder: Path, about: About) -> BinaryIO:
+def pickle_stream(folder: Source, about: About) -> BinaryIO:
     """Return the in-band pickle as a file; reading it raises BundleError at the first part that is not as saved."""
     raw = _CheckedParts(_open(folder, about, "pickle"), about.parts_of("pickle"), folder)
     return cast(BinaryIO, io.BufferedReader(raw, PART_SIZE))
 
 
-def buffers(folder: Path, about: About) -> Iterator[memoryview]:
+def buffers(folder: Source, about: About) -> Iterator[memoryview]:
     """Yield the out-of-band buffers in order, each in writable memory of its own that only the receiver keeps alive."""
     if not about.buffers:
         return
@@ -66,7 +71,9 @@ def allocate(size: int) -> memoryview:
     return memoryview(piece)
 
 
-def _open(folder: Path, about: About, role: str) -> BinaryIO:
+def _open(folder: Source, about: About, role: str) -> BinaryIO:
+    if isinstance(folder, Prefix):
+        return folder.open(about.files[role].name, about.files[role].size)
     path = folder / about.files[role].name
     try:
         file = path.open("rb", buffering=0)
@@ -101,7 +108,7 @@ def _targets(
     return targets
 
 
-def _fill(file: BinaryIO, part: Part, targets: list[memoryview], folder: Path) -> None:
+def _fill(file: BinaryIO, part: Part, targets: list[memoryview], folder: Source) -> None:
     """Read one part into its targets and check it there."""
     digest = hashlib.sha256()
     for target in targets:
@@ -116,7 +123,7 @@ def _fill(file: BinaryIO, part: Part, targets: list[memoryview], folder: Path) -
         raise _damaged(part, folder, "its bytes are not those that were saved")
 
 
-def _damaged(part: Part, folder: Path, how: str) -> BundleError:
+def _damaged(part: Part, folder: Source, how: str) -> BundleError:
     return BundleError(
         f"the saved model in {folder} is damaged: {how} ({part.file}, at byte {part.offset})",
         hint="copy it again from where it was saved, or save it again; nothing of that part was used",
@@ -126,7 +133,7 @@ def _damaged(part: Part, folder: Path, how: str) -> BundleError:
 class _CheckedParts(io.RawIOBase):
     """A file read part by part, of which only checked bytes come out."""
 
-    def __init__(self, file: BinaryIO, parts: Sequence[Part], folder: Path) -> None:
+    def __init__(self, file: BinaryIO, parts: Sequence[Part], folder: Source) -> None:
         super().__init__()
         self._file, self._parts, self._folder = file, iter(parts), folder
         self._ready = memoryview(b"")

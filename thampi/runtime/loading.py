@@ -1,5 +1,6 @@
 """thampi.load: a saved model becomes the object again, or a BundleError that says why not."""
 
+import hashlib
 import os
 import pickle
 import sys
@@ -7,23 +8,30 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from thampi.errors import BundleError
-from thampi.runtime import bundle, fetch, original
+from thampi.runtime import bundle, fetch, original, s3
 from thampi.runtime.bundle import About
+from thampi.runtime.fetch import Source
 from thampi.runtime.model import Model
 
 
-def load(source: str | os.PathLike[str]) -> Model:
-    """Return the model that was saved in the folder `source`.
+def load(source: str | os.PathLike[str], *, sha256: str | None = None) -> Model:
+    """Return the model that was saved in the folder `source`, or pushed to `s3://bucket/prefix`.
 
-    A pickle runs code: load only what you or your team saved. Raises BundleError, with what is missing or does
-    not fit, before or instead of whatever the pickle would raise.
+    A pickle runs code: load only what you or your team saved. From S3, where others may write, that takes `sha256`,
+    the hash of the bundle's thampi.json, which vouches for all the rest; for a folder it is optional.
+    Raises BundleError, with what is missing or does not fit, before or instead of whatever the pickle would raise.
     """
     if str(source).startswith("s3://"):
-        raise BundleError(
-            f"{source} can't be loaded: this version reads saved models from folders only",
-            hint="download the folder first (aws s3 sync)",
-        )
+        if sha256 is None:
+            raise BundleError(
+                f"{source} is loaded only when you say which model it must be",
+                hint="thampi.load(source, sha256=…): `thampi info STAGE` prints it as model_sha256",
+            )
+        prefix = s3.Prefix(str(source))
+        return unpickle(prefix, read(prefix, sha256))
     folder = Path(source)
+    if sha256 is not None:
+        return unpickle(folder, read(folder, sha256))
     while True:
         manifest = bundle.read_manifest(folder)
         try:
@@ -34,11 +42,22 @@ def load(source: str | os.PathLike[str]) -> Model:
                 raise
 
 
-def unpickle(folder: Path, about: About) -> Model:
+def read(source: Source, sha256: str = "") -> About:
+    """Return what is known of a bundle; raise BundleError when its thampi.json is not the one with this hash."""
+    manifest = source.read(bundle.MANIFEST) if isinstance(source, s3.Prefix) else bundle.read_manifest(source)
+    if sha256 and hashlib.sha256(manifest).hexdigest() != sha256:
+        raise BundleError(
+            f"{source}/{bundle.MANIFEST} is not the one that was released",
+            hint="push the model again: nothing is unpickled that the release does not vouch for",
+        )
+    return bundle.parse(manifest, f"{source}/{bundle.MANIFEST}")
+
+
+def unpickle(folder: Source, about: About) -> Model:
     """Return the model of a bundle that was read; raises BundleError as `load` does."""
     check_python(about, str(folder))
     try:
-        if about.format == 0:
+        if isinstance(folder, Path) and about.format == 0:
             model = original.unpickle(folder)
         else:
             fetch.check(folder, about)

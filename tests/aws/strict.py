@@ -1,0 +1,236 @@
+"""What AWS does and moto doesn't: each function says it, and makes moto do it for one test."""
+
+import copy
+import json
+import threading
+import uuid
+from urllib.parse import unquote
+
+import xmltodict
+from moto.apigatewayv2.responses import ApiGatewayV2Response
+from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError, PreconditionFailedException
+from moto.awslambda.models import LambdaAlias, LambdaFunction, LambdaStorage
+from moto.awslambda.policy import Policy
+from moto.awslambda.responses import LambdaResponse
+from moto.core.exceptions import JsonRESTError
+from moto.s3.responses import S3Response
+
+
+def tag_new_buckets(monkeypatch):
+    """CreateBucket gives the new bucket the tags in its configuration; moto drops them."""
+    put = S3Response._bucket_response_put
+
+    def put_with_tags(self, request, bucket_name, querystring):
+        answer = put(self, request, bucket_name, querystring)
+        body = xmltodict.parse(self.body, force_list=("Tag",)) if self.body and not querystring else {}
+        tags = (body.get("CreateBucketConfiguration") or {}).get("Tags")
+        if tags:
+            self.backend.put_bucket_tagging(bucket_name, {tag["Key"]: tag["Value"] for tag in tags["Tag"]})
+        return answer
+
+    monkeypatch.setattr(S3Response, "_bucket_response_put", put_with_tags)
+
+
+def take_objects_one_at_a_time(monkeypatch):
+    """A conditional write is atomic, and a read sees one version whole; moto's threads look first and write then, and
+    close what others are reading.
+    """
+    one_at_a_time = threading.Lock()
+    respond = S3Response.key_response
+
+    def respond_alone(self, *args, **kwargs):
+        with one_at_a_time:
+            return respond(self, *args, **kwargs)
+
+    monkeypatch.setattr(S3Response, "key_response", respond_alone)
+
+
+class _Conflict(LambdaClientError):
+    code = 409
+
+    def __init__(self, message):
+        super().__init__("ResourceConflictException", message)
+
+
+def _before(monkeypatch, cls, method, check):
+    original = getattr(cls, method)
+
+    def checked(self, *args, **kwargs):
+        check(self, *args, **kwargs)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(cls, method, checked)
+
+
+def _function(response):
+    name = unquote(response.path.split("/functions/")[1].split("/")[0]).split(":")[-1]
+    return response.backend._lambdas._functions.get(name, {}).get("latest")
+
+
+def _after(monkeypatch, cls, method, do):
+    original = getattr(cls, method)
+
+    def done(self):
+        answer, function = original(self), _function(self)
+        if function is not None:
+            do(function)
+        return answer
+
+    monkeypatch.setattr(cls, method, done)
+
+
+def _touch(function, left, state):
+    function.left, function.state_shown, function.revision = left, state, str(uuid.uuid4())
+
+
+def _count_down(function):
+    if function.left > 0:
+        function.left -= 1
+        function.revision = str(uuid.uuid4()) if function.left == 0 else function.revision
+
+
+def lambda_takes_its_time(monkeypatch, polls=1):
+    """A new function is Pending, a changed one InProgress, until it was asked `polls` times; meanwhile it refuses
+    every change with a conflict. The revision counts on with each change, and once more when it is done."""
+    configuration = LambdaFunction.get_configuration
+
+    def with_state(self, on_create=False):
+        found = configuration(self, on_create)
+        if not hasattr(self, "left"):
+            _touch(self, polls, {"State": "Pending", "StateReasonCode": "Creating"})
+        shown = self.state_shown if self.version == "$LATEST" and self.left > 0 else {}
+        return {**found, **shown, "RevisionId": self.revision}
+
+    def is_free(self):
+        function = _function(self)
+        if function is not None and function.left > 0:
+            _count_down(function)
+            raise _Conflict("The operation cannot be performed at this time. An update is in progress for resource: …")
+
+    monkeypatch.setattr(LambdaFunction, "get_configuration", with_state)
+    _after(monkeypatch, LambdaResponse, "get_function", _count_down)
+    for method in ("update_function_configuration", "update_function_code"):
+        _after(
+            monkeypatch, LambdaResponse, method, lambda found: _touch(found, polls, {"LastUpdateStatus": "InProgress"})
+        )
+    for method in ("update_function_configuration", "update_function_code", "publish_version", "delete_function"):
+        _before(monkeypatch, LambdaResponse, method, is_free)
+
+
+def lambda_changes_tmp(monkeypatch):
+    """UpdateFunctionConfiguration changes the size of /tmp."""
+
+    def resize(self, config):
+        self.ephemeral_storage = config.get("EphemeralStorage", {}).get("Size", self.ephemeral_storage)
+
+    _before(monkeypatch, LambdaFunction, "update_configuration", resize)
+
+
+def lambda_freezes_versions(monkeypatch):
+    """A version shares nothing with $LATEST; its number is never given twice; when nothing was changed since the newest
+    one, that is the answer; the revision and the digest that are given must be those of $LATEST."""
+
+    def fits(self):
+        body, function = json.loads(self.body or "{}"), _function(self)
+        if body.get("RevisionId", function.revision) != function.revision:
+            raise PreconditionFailedException("The RevisionId provided does not match the latest RevisionId")
+        if body.get("CodeSha256", function.code_sha_256) != function.code_sha_256:
+            raise InvalidParameterValueException("CodeSHA256 is different from current CodeSHA256 in $LATEST")
+
+    def snapshot(function):
+        found = function.get_code()
+        config = {k: v for k, v in found["Configuration"].items() if k not in _OF_A_VERSION}
+        return json.dumps([config, found["Code"]["ImageUri"]], sort_keys=True, default=str)
+
+    def publish(self, name_or_arn, description=""):
+        function = self.get_function_by_name_or_arn_forbid_qualifier(name_or_arn)
+        record = self._functions[function.function_name]
+        taken = snapshot(function)
+        if record.get("taken") == taken and record["versions"]:
+            return record["versions"][-1]
+        record["taken"], record["count"] = taken, record.get("count", 0) + 1
+        version = copy.copy(function)
+        version.code, version.environment_vars = copy.deepcopy(function.code), dict(function.environment_vars)
+        version.set_version(record["count"])
+        version.description, version.revision = description or function.description, str(uuid.uuid4())
+        record["versions"].append(version)
+        self._arns[version.function_arn] = version
+        return version
+
+    _before(monkeypatch, LambdaResponse, "publish_version", fits)
+    monkeypatch.setattr(LambdaStorage, "publish_version", publish)
+
+
+_OF_A_VERSION = {"Version", "FunctionArn", "LastModified", "RevisionId", "State", "StateReasonCode", "LastUpdateStatus"}
+
+
+def lambda_guards_aliases(monkeypatch):
+    """A second alias of a name is a conflict; its revision counts on with each change, and one that is given must fit;
+    weights that are not given stay."""
+    update = LambdaAlias.update
+
+    def is_new(self, name, function_name, *_, **__):
+        if name in self._get_function_aliases(function_name):
+            raise _Conflict(f"Alias already exists: {name}")
+
+    def fits(self):
+        body, parts = json.loads(self.body), self.path.split("/")
+        revision = self.backend.get_alias(unquote(parts[-1]), unquote(parts[-3])).revision_id
+        if body.get("RevisionId", revision) != revision:
+            raise PreconditionFailedException("The RevisionId provided does not match the latest RevisionId")
+
+    def updated(self, *args):
+        update(self, *args)
+        self.revision_id = str(uuid.uuid4())
+
+    _before(monkeypatch, LambdaStorage, "put_alias", is_new)
+    _before(monkeypatch, LambdaResponse, "update_alias", fits)
+    monkeypatch.setattr(LambdaAlias, "update", updated)
+
+
+def lambda_refuses_equal_statements(monkeypatch):
+    """A statement id is given once only."""
+
+    def is_new(self, raw, qualifier=None):
+        sid = json.loads(raw)["StatementId"]
+        if any(statement["Sid"] == sid for statement in self.statements):
+            raise _Conflict(f"The statement id ({sid}) provided already exists.")
+
+    _before(monkeypatch, Policy, "add_statement", is_new)
+
+
+class _GatewayConflict(JsonRESTError):
+    code = 409
+
+    def __init__(self, message):
+        super().__init__("ConflictException", message)
+
+
+def http_apis_have_stages(monkeypatch):
+    """UpdateStage exists, and a throttle of which one half isn't given is 0; a second stage, or a second route, of one
+    name is a conflict."""
+
+    def throttle(given):
+        return {"throttlingRateLimit": 0, "throttlingBurstLimit": 0, **given}
+
+    def update_stage(self):
+        api_id, name = self.path.split("/")[-3], unquote(self.path.split("/")[-1])
+        stage, given = self.apigatewayv2_backend.get_stage(api_id, name), json.loads(self.body)
+        stage.auto_deploy = given.get("autoDeploy", stage.auto_deploy)
+        if "defaultRouteSettings" in given:
+            stage.default_route_settings = throttle(given["defaultRouteSettings"])
+        return 200, {}, json.dumps(stage.to_json())
+
+    def is_new_stage(self):
+        stages = self.apigatewayv2_backend.get_stages(self.path.split("/")[-2])
+        if any(stage.name == json.loads(self.body)["stageName"] for stage in stages):
+            raise _GatewayConflict("Stage already exists")
+
+    def is_new_route(self):
+        routes = self.apigatewayv2_backend.get_routes(self.path.split("/")[-2])
+        if any(route.route_key == json.loads(self.body)["routeKey"] for route in routes):
+            raise _GatewayConflict("Route with key $default already exists for this API")
+
+    monkeypatch.setattr(ApiGatewayV2Response, "update_stage", update_stage, raising=False)
+    _before(monkeypatch, ApiGatewayV2Response, "create_stage", is_new_stage)
+    _before(monkeypatch, ApiGatewayV2Response, "create_route", is_new_route)

@@ -1,0 +1,222 @@
+"""Releases of a function: published as versions, and made live by the alias that callers use."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from thampi.aws import function
+from thampi.aws.ensured import Ensured
+from thampi.aws.function import Found, Function
+from thampi.aws.patience import patiently, writing
+from thampi.aws.session import Aws, absent_is_fine, code_of, doing
+from thampi.errors import CloudError, ReleaseError
+
+LIVE = "live"  # the alias: what callers get
+_GATEWAY = "apigateway.amazonaws.com"
+
+_DESCRIPTION = 256  # characters, of a version
+_SOMEBODY = "find out who else releases this stage, then run the same command again"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published version, as a list of them shows it."""
+
+    number: str
+    description: str  # what `describe` wrote when it was published
+    published: str  # when, in AWS's own spelling
+    code_sha256: str  # the image's digest in hex; what plays AWS locally may leave it out
+
+
+@dataclass(frozen=True)
+class Live:
+    """What callers get."""
+
+    version: str
+    function: Function  # as published
+    description: str  # of the version
+    revision_id: str  # of the alias: who moves it says which one they saw
+    published: str
+    state: str  # Active; Inactive when it was idle for weeks, or its image is gone
+    reason_code: str  # of a state that isn't well
+    weights: Mapping[str, float]  # of versions that get a share beside it
+
+
+def arn(aws: Aws, name: str) -> str:
+    """Return the ARN of what callers get."""
+    return aws.arn("lambda", f"function:{name}:{LIVE}")
+
+
+def describe(*, model: str, recipe: str, when: str, who: str) -> str:
+    """Write the description of a version; the last part gives way when all of it is too long for Lambda."""
+    text = f"model={model} recipe={recipe} when={when} who="
+    room = max(_DESCRIPTION - len(text), 0)
+    # The end of an ARN is what tells people apart.
+    return (text + (who if len(who) <= room else f"..{who[len(who) - room + 2 :]}"))[:_DESCRIPTION]
+
+
+def publish(aws: Aws, wanted: Function, description: str) -> Version:
+    """Freeze $LATEST as a version, and prove that it is what was wanted; callers don't get it yet.
+
+    Lambda gives back the newest version when nothing was changed since: a run that ended here publishes no second one,
+    and the description is that of the first.
+    Raises ReleaseError when somebody changed the function meanwhile, CloudError when AWS refuses.
+    """
+    name = wanted.name
+    for _ in range(3):  # Lambda counts the revision on for reasons of its own, too
+        found = function.settled(aws, name)
+        _check_unmixed(f"the function {name} was changed by somebody else meanwhile", found.function, wanted)
+        number = _publish(aws, found, description)
+        if number is not None:
+            published = function.well(function.settled(aws, name, number))
+            _check_unmixed(f"version {number} of {name} is not what was to be released", published.function, wanted)
+            return Version(number, published.function.description, published.modified, published.code_sha256)
+    raise ReleaseError(f"the function {name} is being changed by somebody else", hint=_SOMEBODY)
+
+
+def read_live(aws: Aws, name: str) -> Live | None:
+    """Read what callers get; None when there is no function yet, or nothing of it is live."""
+    with doing(f"reading what is live of {name}"), absent_is_fine("ResourceNotFoundException"):
+        alias = aws.client("lambda").get_alias(FunctionName=name, Name=LIVE)
+        found = function.read(aws, name, alias["FunctionVersion"])
+        if found is None:  # Lambda deletes no version that an alias names
+            raise CloudError(f"what is live of {name} was replaced this very moment", hint="run the same command again")
+        return Live(
+            version=alias["FunctionVersion"],
+            function=found.function,
+            description=found.function.description,
+            revision_id=alias.get("RevisionId", ""),
+            published=found.modified,
+            state=found.state,
+            reason_code=found.reason_code,
+            weights=_weights(alias),
+        )
+    return None
+
+
+def point_live(aws: Aws, name: str, version: str, live: Live | None) -> Ensured[str]:
+    """Let callers get this version, all of them: one call, before which they get what they got.
+
+    `live` is what was live when the release was decided on; when that is no longer so nothing is changed, and
+    ReleaseError raised. Raises CloudError when AWS refuses.
+    """
+    if live is not None and live.version == version and not live.weights:
+        return Ensured(version, "left")
+    # An update without weights would keep those of a canary that was under way.
+    values = {"Name": LIVE, "FunctionVersion": version, "RoutingConfig": {"AdditionalVersionWeights": {}}}
+    client = aws.client("lambda")
+    with doing(f"making version {version} of {name} live"):
+        try:
+            if live is None:
+                client.create_alias(FunctionName=name, **values)
+            else:
+                seen = live.revision_id
+                patiently(aws, lambda: client.update_alias(FunctionName=name, RevisionId=seen, **values))
+        except ClientError as error:
+            if code_of(error) != ("ResourceConflictException" if live is None else "PreconditionFailedException"):
+                raise
+            # Somebody was faster; or the answer to our own call was lost, and the SDK repeated it.
+            now = client.get_alias(FunctionName=name, Name=LIVE)
+            if now["FunctionVersion"] != version or _weights(now):
+                raise ReleaseError(
+                    f"version {version} of {name} is not live: meanwhile {now['FunctionVersion']} was made live",
+                    hint=_SOMEBODY,
+                ) from error
+    change = f"live: {live.version if live else 'none'} -> {version}"
+    return Ensured(version, "created" if live is None else "changed", (change,))
+
+
+def allow(aws: Aws, name: str, source_arn: str, statement_id: str, principal: str = _GATEWAY) -> Ensured[str]:
+    """Let what has this ARN call what is live; return the statement's id.
+
+    The id ends with a digest of the ARN, so that the permission of another source is added before the old one goes:
+    there is no moment without any (SAM-translator#704).
+    """
+    ours = re.compile(rf"{re.escape(statement_id)}(-[0-9a-f]{{8}})?")
+    wanted = _statement(statement_id, principal, source_arn)
+    present = [sid for sid in _statements(aws, name) if ours.fullmatch(sid)]
+    others = [sid for sid in present if sid != wanted]
+    if wanted in present and not others:
+        return Ensured(wanted, "left")
+    client = aws.client("lambda")
+    who = {"StatementId": wanted, "Action": "lambda:InvokeFunction", "Principal": principal, "SourceArn": source_arn}
+
+    def add() -> None:
+        try:
+            client.add_permission(FunctionName=name, Qualifier=LIVE, **who)
+        except ClientError as error:
+            # The answer to our own call may have been lost, and the SDK have repeated it.
+            if code_of(error) != "ResourceConflictException" or wanted not in _statements(aws, name):
+                raise
+
+    with writing(f"allowing {source_arn} to call {name}"):
+        if wanted not in present:
+            patiently(aws, add)
+        for sid in others:
+            with absent_is_fine("ResourceNotFoundException"):
+                client.remove_permission(FunctionName=name, Qualifier=LIVE, StatementId=sid)
+    return Ensured(wanted, "changed" if others else "created", (f"caller: {source_arn}",))
+
+
+def is_allowed(aws: Aws, name: str, source_arn: str, statement_id: str, principal: str = _GATEWAY) -> bool:
+    """Say whether `allow` would have nothing to do."""
+    present = [sid for sid in _statements(aws, name) if sid.startswith(statement_id)]
+    return present == [_statement(statement_id, principal, source_arn)]
+
+
+def versions(aws: Aws, name: str) -> tuple[Version, ...]:
+    """List what was published, newest first; nothing when there is no function."""
+    found: list[Version] = []
+    with doing(f"reading the versions of {name}"), absent_is_fine("ResourceNotFoundException"):
+        for page in aws.client("lambda").get_paginator("list_versions_by_function").paginate(FunctionName=name):
+            found += [
+                Version(each["Version"], each.get("Description", ""), each["LastModified"], each.get("CodeSha256", ""))
+                for each in page["Versions"]
+                if each["Version"] != function.LATEST
+            ]
+    return tuple(sorted(found, key=lambda version: int(version.number), reverse=True))
+
+
+def _statement(statement_id: str, principal: str, source_arn: str) -> str:
+    return f"{statement_id}-{sha256(f'{principal} {source_arn}'.encode()).hexdigest()[:8]}"
+
+
+def _check_unmixed(problem: str, found: Function, wanted: Function) -> None:
+    if differences := function.changes(found, wanted):
+        raise ReleaseError(f"{problem}: {'; '.join(differences)}", hint=_SOMEBODY)
+
+
+def _publish(aws: Aws, found: Found, description: str) -> str | None:
+    """Publish the very revision that was found, and return the version's number; None when there is a newer one."""
+    name, client = found.function.name, aws.client("lambda")
+    guards = {"RevisionId": found.revision_id, "CodeSha256": found.code_sha256}
+    values = {key: value for key, value in guards.items() if value}
+
+    def publish() -> str | None:
+        try:
+            answer = client.publish_version(FunctionName=name, Description=description[:_DESCRIPTION], **values)
+        except ClientError as error:
+            if code_of(error) == "PreconditionFailedException":
+                return None
+            raise
+        return str(answer["Version"])
+
+    with writing(f"publishing a version of {name}"):
+        return patiently(aws, publish)
+
+
+def _weights(alias: Mapping[str, Any]) -> dict[str, float]:
+    return dict((alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {})
+
+
+def _statements(aws: Aws, name: str) -> list[str]:
+    """List the ids of the permissions for what is live."""
+    with doing(f"reading who may call {name}"), absent_is_fine("ResourceNotFoundException"):
+        policy = json.loads(aws.client("lambda").get_policy(FunctionName=name, Qualifier=LIVE)["Policy"])
+        return [statement["Sid"] for statement in policy["Statement"]]
+    return []
