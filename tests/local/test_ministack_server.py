@@ -1,0 +1,244 @@
+"""What is changed about ministack, each part by itself; tests/e2e/test_local_aws.py has the real one."""
+
+import asyncio
+import copy
+import json
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+from docker import types
+
+from thampi.local.ministack_server import __main__ as server
+from thampi.local.ministack_server import functions, keeping, relay
+
+
+def lambda_service(functions=("f",), pool=()):
+    """What functions.py touches of ministack's lambda_svc."""
+    service = SimpleNamespace(
+        _warm_pool_key=lambda name, config: f"000000000000:us-east-1:{name}:image:{config['ImageUri']}",
+        _functions=dict.fromkeys(functions),
+        _warm_pool={key: [key] for key in pool},
+        _warm_pool_lock=threading.Lock(),
+        ended=[],
+    )
+    service._kill_pool_entry = service.ended.append
+    return service
+
+
+URI = "localhost:4566/thampi-iris@sha256:1"
+
+
+def test_versions_of_one_image_have_containers_of_their_own():
+    service = lambda_service()
+    functions.keep_versions_apart(service)
+    keys = [service._warm_pool_key("f", {"ImageUri": URI, "Version": each}) for each in ("1", "2", "$LATEST", None)]
+    assert len(set(keys)) == 3
+    assert keys[2] == keys[3]
+
+
+def test_an_update_ends_the_containers_of_latest_and_no_others():
+    service = lambda_service()
+    functions.keep_versions_apart(service)
+    keys = [
+        service._warm_pool_key(name, {"ImageUri": URI, "Version": version})
+        for name, version in (("f", "$LATEST"), ("f", "1"), ("g", "$LATEST"))
+    ]
+    service._warm_pool.update({key: [key] for key in keys})
+    service._pool_kill_function("000000000000", "f")
+    assert service.ended == keys[:1]
+    assert list(service._warm_pool) == keys[1:]
+
+
+def test_a_deleted_function_keeps_no_container():
+    service = lambda_service(functions=())
+    functions.keep_versions_apart(service)
+    keys = [service._warm_pool_key("f", {"ImageUri": URI, "Version": version}) for version in ("$LATEST", "1")]
+    service._warm_pool.update({key: [key] for key in keys})
+    service._pool_kill_function("000000000000", "f")
+    assert service.ended == keys
+
+
+class Containers:
+    """Docker's, as far as starting goes."""
+
+    def __init__(self):
+        self.started = []
+
+    def run(self, image, command=None, **wanted):
+        return self.create(image=image, command=command, **wanted)
+
+    def create(self, image, command=None, **wanted):
+        self.started.append((image, wanted))
+
+
+@pytest.fixture
+def containers():
+    class Fresh(Containers):
+        pass
+
+    return Fresh()
+
+
+def limit(containers, service):
+    library = SimpleNamespace(
+        types=types, models=SimpleNamespace(containers=SimpleNamespace(ContainerCollection=type(containers)))
+    )
+    functions.limit_containers(service, library)
+
+
+def test_a_function_gets_what_its_configuration_says_and_no_more(containers):
+    service = SimpleNamespace(
+        _spawn_lambda_container_impl=lambda config, code, pin: containers.run(
+            image=config["ImageUri"], environment={"A": "b"}, privileged=True, mem_limit="9g"
+        )
+    )
+    limit(containers, service)
+    service._spawn_lambda_container_impl({"ImageUri": URI, "MemorySize": 512}, None, True)
+    [(image, given)] = containers.started
+    assert image == URI
+    assert given["environment"] == {"A": "b"}
+    assert (given["mem_limit"], given["memswap_limit"]) == ("512m", "512m")
+    assert (given["read_only"], given["user"], given["cap_drop"]) == (True, "993:990", ["ALL"])
+    assert given["privileged"] is False
+    assert "size=512m" in given["tmpfs"]["/tmp"]
+
+
+def test_tmp_is_as_large_as_the_function_says():
+    assert "size=2048m" in functions.world_of({"EphemeralStorage": {"Size": 2048}}, types)["tmpfs"]["/tmp"]
+
+
+def test_no_other_service_starts_a_container(containers):
+    limit(containers, SimpleNamespace(_spawn_lambda_container_impl=lambda *_: None))
+    for start in (containers.run, containers.create):
+        with pytest.raises(PermissionError, match="Lambda functions only"):
+            start("alpine", privileged=True)
+    assert containers.started == []
+
+
+def test_layers_are_files_and_what_is_written_down_of_them_is_their_size(tmp_path):
+    layers = keeping.Layers(tmp_path, {})
+    layers["sha256:a"] = b"blob"
+    assert layers["sha256:a"] == layers.get("sha256:a") == b"blob"
+    assert [path.name for path in tmp_path.iterdir()] == ["sha256-a"]
+    assert json.dumps(layers) == json.dumps(copy.deepcopy(layers)) == '{"sha256:a": 4}'
+    again = keeping.Layers(tmp_path, json.loads(json.dumps(layers)))
+    assert again["sha256:a"] == b"blob"
+    assert "sha256:a" in again
+
+
+def test_a_layer_whose_file_is_gone_was_never_pushed(tmp_path):
+    layers = keeping.Layers(tmp_path, {"sha256:a": 4})
+    assert layers.get("sha256:a") is None
+    layers["sha256:a"] = b"blob"
+    assert layers.get("sha256:a") == b"blob"
+
+
+def test_a_layer_is_whole_or_absent(tmp_path):
+    with pytest.raises(TypeError):
+        keeping.Layers(tmp_path, {})["sha256:a"] = "no bytes"
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "may"),
+    [
+        ("POST", "/2015-03-31/functions", True),
+        ("PUT", "/v2/thampi-iris/manifests/1", True),
+        ("PUT", "/bucket/key", True),
+        ("DELETE", "/v2/apis/1", True),
+        ("GET", "/bucket/key", False),
+        ("HEAD", "/v2/thampi-iris/manifests/1", False),
+        ("POST", "/_aws/execute-api/1/local/iris/predict", False),
+        ("POST", "/2015-03-31/functions/f/invocations", False),
+    ],
+)
+def test_only_what_may_change_the_state_has_it_written_down(method, path, may):
+    assert keeping.changes(method, path) is may
+
+
+def test_the_state_is_written_soon_after_a_change_and_what_is_being_written_is_finished():
+    written, begun = [], threading.Event()
+
+    def save(states):
+        begun.set()
+        threading.Event().wait(0.2)
+        written.append({name: state() for name, state in states.items()})
+
+    def busy():
+        raise RuntimeError("dictionary changed size during iteration")
+
+    async def scenario():
+        changed = asyncio.Event()
+        saving = asyncio.ensure_future(
+            keeping.save_after_changes(changed, lambda: {"s3": lambda: {"a": 1}, "logs": busy}, save)
+        )
+        changed.set()
+        await asyncio.to_thread(begun.wait, 5)
+        assert written == []
+        saving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+
+    asyncio.run(scenario())
+    assert written == [{"s3": {"a": 1}, "logs": None}]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "refused"),
+    [
+        ("/2015-03-31/functions", [(b"origin", b"http://evil")], True),
+        ("/", [(b"Origin", b"null"), (b"host", b"localhost:4566")], True),
+        ("/2015-03-31/functions", [(b"host", b"localhost:4566")], False),
+        ("/_aws/execute-api/1/local/iris/predict", [(b"origin", b"http://mine")], False),
+        ("/_aws/execute-api/../../2015-03-31/functions", [(b"origin", b"http://evil")], False),
+        ("/_aws/lambda-url/1/", [(b"origin", b"http://mine")], False),
+        ("/local/iris", [(b"host", b"1.execute-api.localhost:4566"), (b"origin", b"http://mine")], False),
+        ("/local/iris", [(b"host", b"1.execute-api.evil.com"), (b"origin", b"http://1.execute-api.evil.com")], True),
+        ("/x", [(b"host", b"execute-api.localhost"), (b"origin", b"http://mine")], True),
+    ],
+)
+def test_a_page_in_a_browser_may_only_call_what_is_on_the_web(path, headers, refused):
+    assert server.is_foreign_page(path, headers) is refused
+
+
+def test_a_relay_passes_both_ways_and_ends():
+    async def shout(reader, writer):
+        writer.write((await reader.read()).upper())
+        await writer.drain()
+        writer.close()
+
+    async def scenario():
+        there = await asyncio.start_server(shout, "127.0.0.1", 0)
+        port = there.sockets[0].getsockname()[1]
+        probe = await asyncio.start_server(shout, "127.0.0.1", 0)
+        here = probe.sockets[0].getsockname()[1]
+        probe.close()
+        await probe.wait_closed()
+        passing = asyncio.ensure_future(relay.relay(here, "127.0.0.1", port))
+        await asyncio.sleep(0.1)
+
+        async def ask():
+            reader, writer = await asyncio.open_connection("127.0.0.1", here)
+            writer.write(b"x" * 1_000_000)
+            writer.write_eof()
+            answer = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            return answer
+
+        answers = await asyncio.gather(*[ask() for _ in range(4)])
+        assert answers == [b"X" * 1_000_000] * 4
+        there.close()
+        await asyncio.sleep(0.1)
+        passing.cancel()
+        await asyncio.gather(passing, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_the_relay_needs_nothing_but_python():
+    done = subprocess.run([sys.executable, "-I", "-S", relay.__file__], capture_output=True, text=True)
+    assert "IndexError" in done.stderr

@@ -1,0 +1,346 @@
+"""A whole account on moto in this process, a saved model to push there, and all that can be seen of it afterwards.
+
+One `Stand` serves all tests of a worker: making its clients costs more than most of the tests. See `conftest.py`.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+import thampi
+from tests.aws import strict
+from tests.aws.conftest import Death, refusal
+from thampi.aws import session
+from thampi.config import Build, Stage
+from thampi.operations import build, push
+from thampi.operations.place import Place
+
+REGION = "eu-central-1"
+BUCKET = "thampi-models-of-a-test"
+SERVICES = ("s3", "ecr", "logs", "iam", "lambda", "apigatewayv2")
+__all__ = ["BUCKET", "REGION", "SERVICES", "Death", "Scale", "Stand", "refusal", "tightened"]
+
+
+class Scale(thampi.Model):
+    """The smallest model."""
+
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def predict(self, args: Any, context: Any) -> Any:
+        return {"result": self.factor * args["input"]}
+
+
+def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make moto do what AWS does where a push depends on it; until the test ends."""
+    strict.tag_new_buckets(monkeypatch)
+    strict.take_objects_one_at_a_time(monkeypatch)
+    strict.lambda_takes_its_time(monkeypatch)
+    strict.lambda_changes_tmp(monkeypatch)
+    strict.lambda_freezes_versions(monkeypatch)
+    strict.lambda_guards_aliases(monkeypatch)
+    strict.lambda_refuses_equal_statements(monkeypatch)
+    strict.http_apis_have_stages(monkeypatch)
+
+
+class Stand:
+    """One project with two saved models, and the place where its stages live.
+
+    `calls` are the calls that thampi made since `account` was entered, `lambda.CreateFunction` each. `before` is
+    called with one before it is sent, and may raise or return an answer in AWS's stead (`refusal`); `after`, when AWS
+    has done it and before anybody hears of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.calls: list[str] = []
+        self.sleeps: list[float] = []
+        self.said: list[str] = []
+        self.undisturbed()
+        (folder / "requirements.txt").write_text("")
+        saved = folder / "saved"
+        saved.mkdir()
+        # The same name would be the same folder.
+        self.models = [
+            thampi.save(Scale(factor), "scale", saved / str(factor), instance_id=f"model-{factor}", verify=False)
+            for factor in (2, 3)
+        ]
+        self.stage = Stage(
+            project_dir=folder,
+            name="scale",
+            stage="staging",
+            model_dir=self.models[0],
+            build=Build(dependency_file=folder / "requirements.txt"),
+            region=REGION,
+            bucket=BUCKET,
+        )
+        self._plans: dict[tuple[Path, Build], build.Plan] = {}
+        with _no_credentials(folder), mock_aws():
+            aws = session.connect(region=REGION, credentials=("testing", "testing"), sleep=self.sleeps.append)
+            # A client copies the session's handlers when it is made, so they come first.
+            aws.session.events.register("before-call", lambda model, **_: self._before(model))
+            aws.session.events.register("after-call", lambda model, **_: self.after(_called(model)))
+            self.wire: Callable[[str, Any], Any] = lambda operation, request: None
+            aws.session.events.register_first("before-send", self._sent)
+            for service in SERVICES:
+                aws.client(service)
+                aws.once(service)
+            aws.invoker(self.stage.timeout_s)
+            aside = boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
+            # What a test itself asks; nothing of it is counted or disturbed.
+            self.clients = {service: aside.client(service) for service in SERVICES}
+        self.place = Place(aws, BUCKET, None)
+
+    def undisturbed(self) -> None:
+        """Let nothing come between thampi and AWS any more."""
+        self.before: Callable[[str], Any] = lambda call: None
+        self.after: Callable[[str], Any] = lambda call: None
+        self.wire = lambda operation, request: None
+
+    @contextlib.contextmanager
+    def account(self) -> Iterator["Stand"]:
+        """Be in an account in which there is nothing; Lambda answers a trial with what it was asked."""
+        with mock_aws(config={"lambda": {"use_docker": False}}):
+            self.undisturbed()
+            self.calls.clear()
+            self.sleeps.clear()
+            self.said.clear()
+            try:
+                yield self
+            finally:
+                self.undisturbed()
+
+    def plan(self, stage: Stage) -> build.Plan:
+        """Plan as `thampi push` does."""
+        key = stage.model_dir, stage.build
+        if key not in self._plans:
+            self._plans[key] = build.plan(stage)
+        return self._plans[key]
+
+    def push(self, stage: Stage | None = None, *, force: bool = False, **more: Any) -> push.Pushed:
+        """Push as `thampi push` does, with `deliver` in docker's stead."""
+        stage = stage or self.stage
+        plan = self.plan(stage)
+        arguments = {"deliver": lambda uri, login: self.deliver(plan, login), "say": self.said.append, **more}
+        return push.push(stage, plan, self.place, force=force, **arguments)
+
+    def deliver(self, plan: build.Plan, login: Callable[[], Any]) -> str:
+        """Log in and put an image into the registry, as docker would."""
+        login()
+        kind = "application/vnd.docker.distribution.manifest.v2+json"
+        layer = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": kind,
+                "config": {
+                    "mediaType": "application/vnd.docker.container.image.v1+json",
+                    "size": 7,
+                    "digest": _digest(b"config"),
+                },
+                "layers": [{"mediaType": layer, "size": 123, "digest": _digest(plan.model.digest.encode())}],
+            }
+        )
+        self.clients["ecr"].put_image(
+            repositoryName=f"thampi-{self.stage.name}",
+            imageManifest=manifest,
+            imageManifestMediaType=kind,
+            imageDigest=_digest(manifest.encode()),
+            imageTag=plan.model.digest,
+        )
+        return _digest(manifest.encode())
+
+    def snapshot(self) -> dict[str, Any]:
+        """Describe the account, all of it that thampi may have touched; equal for two stories that ended equally.
+
+        Ids that AWS chooses are numbered, and times, and whose run it was, are left out.
+        """
+        seen = {
+            "buckets": self._buckets(),
+            "roles": self._roles(),
+            "log groups": self._log_groups(),
+            "functions": self._functions(),
+            "apis": self._apis(),
+            "repositories": self._repositories(),
+        }
+        text = json.dumps(seen, sort_keys=True, default=str)
+        for number, api in enumerate(sorted(self._every("apigatewayv2", "get_apis", "Items"), key=_age)):
+            text = text.replace(api["ApiId"], f"<api {number}>")
+        text = re.sub(r"thampi-api-[0-9a-f]{8}", "thampi-api-<hash>", text)
+        text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|\+0000|\+00:00)?", "<time>", text)
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def answers(self) -> str | None:
+        """Return the id of the model that a caller of the URL reaches; None when nothing answers.
+
+        Goes the way of a request: API, stage, route, integration, permission, alias, version.
+        """
+        arn = self.place.aws.arn("lambda", f"function:thampi-{self.stage.name}-{self.stage.stage}:live")
+        gateway, function = self.clients["apigatewayv2"], self.clients["lambda"]
+        for api in sorted(gateway.get_apis()["Items"], key=_age):
+            of = {"ApiId": api["ApiId"]}
+            if self.stage.stage not in [each["StageName"] for each in gateway.get_stages(**of)["Items"]]:
+                continue
+            for route in gateway.get_routes(**of)["Items"]:
+                target = route.get("Target", "").removeprefix("integrations/")
+                uris = {each["IntegrationId"]: each["IntegrationUri"] for each in gateway.get_integrations(**of)["Items"]}
+                if uris.get(target) == arn and api["ApiId"] in str(self._policy(function)):
+                    live = self.live()
+                    return live["Environment"]["Variables"]["THAMPI_MODEL"].rpartition("/")[2] if live else None
+        return None
+
+    def live(self) -> dict[str, Any] | None:
+        """Return the configuration of the version that is live, None when there is none."""
+        client, name = self.clients["lambda"], f"thampi-{self.stage.name}-{self.stage.stage}"
+        with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+            version = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+            found: dict[str, Any] = client.get_function(FunctionName=name, Qualifier=version)["Configuration"]
+            return found
+        return None
+
+    def _before(self, model: Any) -> Any:
+        call = _called(model)
+        self.calls.append(call)
+        return self.before(call)
+
+    def _sent(self, request: Any, event_name: str, **_: Any) -> Any:
+        _, service, operation = event_name.split(".")
+        return self.wire(f"{service}.{operation}", request)
+
+    def _every(self, service: str, operation: str, key: str, **of: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = getattr(self.clients[service], operation)(**of).get(key, [])
+        return found
+
+    def _buckets(self) -> dict[str, Any]:
+        s3, found = self.clients["s3"], {}
+        for bucket in self._every("s3", "list_buckets", "Buckets"):
+            of = {"Bucket": bucket["Name"]}
+            objects = {
+                # A lock is written anew all the time; its being there is what counts.
+                each["Key"]: "" if "/locks/" in each["Key"] else _digest(s3.get_object(**of, Key=each["Key"])["Body"].read())
+                for each in self._every("s3", "list_objects_v2", "Contents", **of)
+            }
+            settings = {}
+            for what in ("public_access_block", "bucket_encryption", "bucket_tagging"):
+                with contextlib.suppress(s3.exceptions.ClientError):
+                    settings[what] = _plain(getattr(s3, f"get_{what}")(**of))
+            uploads = [each["Key"] for each in self._every("s3", "list_multipart_uploads", "Uploads", **of)]
+            found[bucket["Name"]] = {"objects": objects, "uploads": uploads, **settings}
+        return found
+
+    def _roles(self) -> dict[str, Any]:
+        iam, found = self.clients["iam"], {}
+        for each in self._every("iam", "list_roles", "Roles"):
+            of = {"RoleName": each["RoleName"]}
+            role = iam.get_role(**of)["Role"]
+            policies = iam.list_role_policies(**of)["PolicyNames"]
+            found[role["RoleName"]] = {
+                "trust": role["AssumeRolePolicyDocument"],
+                "tags": sorted((tag["Key"], tag["Value"]) for tag in role.get("Tags", [])),
+                "policies": {name: iam.get_role_policy(**of, PolicyName=name)["PolicyDocument"] for name in policies},
+                "attached": iam.list_attached_role_policies(**of)["AttachedPolicies"],
+            }
+        return found
+
+    def _log_groups(self) -> dict[str, Any]:
+        logs = self.clients["logs"]
+        return {
+            each["logGroupName"]: {
+                "days": each.get("retentionInDays"),
+                "tags": logs.list_tags_log_group(logGroupName=each["logGroupName"])["tags"],
+            }
+            for each in self._every("logs", "describe_log_groups", "logGroups")
+            if each["logGroupName"] != "/aws/lambda/never"
+        }
+
+    def _functions(self) -> dict[str, Any]:
+        client, found = self.clients["lambda"], {}
+        for each in self._every("lambda", "list_functions", "Functions"):
+            of = {"FunctionName": each["FunctionName"]}
+            numbers = [one["Version"] for one in self._every("lambda", "list_versions_by_function", "Versions", **of)]
+            versions = {}
+            for number in numbers:
+                one = client.get_function(**of, Qualifier=number)
+                own = {k: v for k, v in one["Configuration"].items() if k not in ("RevisionId", "CodeSize")}
+                own["Description"] = re.sub(r"when=\S+ who=.*", "", own["Description"])
+                versions[number] = {**own, "image": one["Code"].get("ImageUri")}
+            aliases = [
+                {k: v for k, v in alias.items() if k != "RevisionId"}
+                for alias in self._every("lambda", "list_aliases", "Aliases", **of)
+            ]
+            tags = client.get_function(**of).get("Tags")
+            policy = self._policy(client, each["FunctionName"])
+            found[each["FunctionName"]] = {"versions": versions, "aliases": aliases, "tags": tags, "policy": policy}
+        return found
+
+    def _policy(self, client: Any, name: str | None = None) -> Any:
+        name = name or f"thampi-{self.stage.name}-{self.stage.stage}"
+        with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+            return json.loads(client.get_policy(FunctionName=name, Qualifier="live")["Policy"])["Statement"]
+        return []
+
+    def _apis(self) -> list[Any]:
+        found = []
+        for api in sorted(self._every("apigatewayv2", "get_apis", "Items"), key=_age):
+            of, ids = {"ApiId": api["ApiId"]}, {}
+            integrations = self._every("apigatewayv2", "get_integrations", "Items", **of)
+            for number, each in enumerate(integrations):
+                ids[each.pop("IntegrationId")] = f"<integration {number}>"
+            routes = self._every("apigatewayv2", "get_routes", "Items", **of)
+            for each in routes:
+                each.pop("RouteId")
+                each["Target"] = "/".join(ids.get(part, part) for part in each.get("Target", "").split("/"))
+            stages = self._every("apigatewayv2", "get_stages", "Items", **of)
+            found.append({"api": api, "integrations": integrations, "routes": routes, "stages": stages})
+        return found
+
+    def _repositories(self) -> dict[str, Any]:
+        ecr, found = self.clients["ecr"], {}
+        for each in self._every("ecr", "describe_repositories", "repositories"):
+            of = {"repositoryName": each["repositoryName"]}
+            policy = None
+            with contextlib.suppress(ecr.exceptions.RepositoryPolicyNotFoundException):
+                policy = json.loads(ecr.get_repository_policy(**of)["policyText"])
+            images = [(i["imageDigest"], i.get("imageTags")) for i in self._every("ecr", "describe_images", "imageDetails", **of)]
+            tags = ecr.list_tags_for_resource(resourceArn=each["repositoryArn"])["tags"]
+            each.pop("createdAt")
+            found[each["repositoryName"]] = {"repository": each, "policy": policy, "images": images, "tags": tags}
+        return found
+
+
+@contextlib.contextmanager
+def _no_credentials(folder: Path) -> Iterator[None]:
+    """Read nobody's configuration; what is made here never reaches an account."""
+    import os
+
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(variable)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_CONFIG_FILE", str(folder / "no-config"))
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "no-credentials"))
+        yield
+
+
+def _called(model: Any) -> str:
+    return f"{model.service_model.service_name}.{model.name}"
+
+
+def _plain(answer: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
+
+
+def _age(api: dict[str, Any]) -> tuple[str, str]:
+    return str(api["CreatedDate"]), api["ApiId"]
+
+
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()

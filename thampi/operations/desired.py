@@ -1,0 +1,94 @@
+"""What a stage should be made of: decided from its settings, its bundle and its image; asks and changes nothing."""
+
+import hashlib
+from collections.abc import Mapping
+
+from thampi import names
+from thampi.aws import function, logs, registry, release, role
+from thampi.aws.function import Function
+from thampi.aws.gateway import Endpoint
+from thampi.aws.logs import LogGroup
+from thampi.aws.registry import Repository
+from thampi.aws.role import Role
+from thampi.config import Stage
+from thampi.operations.place import Place
+from thampi.runtime import bundle
+from thampi.runtime.bundle import About
+
+ARCHITECTURES = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}  # docker's word, Lambda's word
+PERMISSION = "thampi-api"
+
+
+def bucket_tags(stage: Stage) -> dict[str, str]:
+    """Return the tags of a bucket that a push makes; it serves all projects, so none is named."""
+    return dict(stage.tags)
+
+
+def repository(stage: Stage, place: Place) -> Repository:
+    """Return the image repository of the project."""
+    return registry.make(place.aws, stage.name, tags=stage.tags)
+
+
+def log_group(stage: Stage) -> LogGroup:
+    """Return the log group of the stage."""
+    return logs.make(stage.name, stage.stage, retention_days=stage.log_retention_days, tags=stage.tags)
+
+
+def execution_role(stage: Stage, place: Place) -> Role | None:
+    """Return the role that the function runs as; None when the user brings one, which is only used."""
+    if stage.role_arn is not None:
+        return None
+    return role.make(
+        place.aws, stage.name, stage.stage, bucket=place.bucket, in_vpc=stage.vpc is not None, tags=stage.tags
+    )
+
+
+def served_function(
+    stage: Stage, place: Place, *, about: About, manifest_sha256: str, image_digest: str, served_time_utc: str
+) -> Function:
+    """Return the function that serves this model in this image."""
+    own_role = execution_role(stage, place)
+    return Function(
+        name=names.function(stage.name, stage.stage),
+        image_uri=registry.image_uri(repository(stage, place), image_digest, place.registry),
+        architecture=ARCHITECTURES[stage.build.platform],
+        role_arn=own_role.arn if own_role else str(stage.role_arn),
+        memory_mb=stage.memory_mb,
+        timeout_s=stage.timeout_s,
+        ephemeral_storage_mb=stage.ephemeral_storage_mb,
+        environment=_environment(stage, place, about, manifest_sha256, served_time_utc),
+        subnet_ids=stage.vpc.subnet_ids if stage.vpc else (),
+        security_group_ids=stage.vpc.security_group_ids if stage.vpc else (),
+        tags={**stage.tags, **names.tags(stage.name, stage.stage)},
+    )
+
+
+def endpoint(stage: Stage, place: Place) -> Endpoint:
+    """Return the HTTP API in front of what is live."""
+    return Endpoint(
+        project=stage.name,
+        stage=stage.stage,
+        target=release.arn(place.aws, names.function(stage.name, stage.stage)),
+        auth=stage.auth,
+        tags={**stage.tags, **names.tags(stage.name, stage.stage)},
+    )
+
+
+def manifest_sha256(stage: Stage) -> str:
+    """Return the hash of the bundle's thampi.json, which vouches for all the rest of it."""
+    return hashlib.sha256(bundle.read_manifest(stage.model_dir)).hexdigest()
+
+
+def _environment(
+    stage: Stage, place: Place, about: About, manifest_sha256: str, served_time_utc: str
+) -> Mapping[str, str]:
+    prefix = names.model_prefix(stage.name, about.instance_id).rstrip("/")
+    return {
+        **stage.environment,
+        "THAMPI_MODEL": f"s3://{place.bucket}/{prefix}",
+        "THAMPI_MANIFEST_SHA256": manifest_sha256,
+        "THAMPI_NAME": stage.name,
+        "THAMPI_STAGE": stage.stage,
+        "THAMPI_MAX_BODY_MB": str(stage.max_body_mb),
+        function.SERVED_TIME: served_time_utc,
+    }

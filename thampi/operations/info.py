@@ -1,0 +1,44 @@
+"""thampi info: where a stage answers, and what is live there."""
+
+from typing import Any
+
+from thampi import names
+from thampi.aws import gateway, release, store
+from thampi.config import Stage
+from thampi.errors import CloudError
+from thampi.operations.place import Place
+
+_MODEL, _MANIFEST, _SERVED = "THAMPI_MODEL", "THAMPI_MANIFEST_SHA256", "THAMPI_SERVED_TIME_UTC"
+
+
+def info(stage: Stage, place: Place) -> dict[str, Any]:
+    """Return `url` and what is live: version, image, model and sizes, and since when.
+
+    Raises CloudError when nothing is live.
+    """
+    aws = place.aws
+    live = release.read_live(aws, names.function(stage.name, stage.stage))
+    api = gateway.read(aws, stage.name, stage.stage)
+    if live is None or api is None:
+        raise CloudError(
+            f"nothing of {stage.name} is live in stage {stage.stage} ({place})", hint=f"thampi push {stage.stage}"
+        )
+    environment = live.function.environment
+    instance_id = environment.get(_MODEL, "").rstrip("/").rpartition("/")[2]
+    stored = store.read_model(aws, place.bucket, stage.name, instance_id) if instance_id else None
+    return {
+        "url": gateway.url(aws, api.api_id, stage.name, stage.stage),
+        "version": live.version,
+        "since_utc": environment.get(_SERVED, live.published),
+        "model": environment.get(_MODEL, ""),
+        "model_sha256": environment.get(_MANIFEST, ""),
+        "model_bytes": stored.size_bytes if stored else None,
+        "image": live.function.image_uri,
+        "memory_mb": live.function.memory_mb,
+        "timeout_s": live.function.timeout_s,
+        "auth": api.endpoint.auth,
+        "state": live.state,
+        "description": live.description,
+        "account": aws.account,
+        "region": aws.region,
+    }
