@@ -1,0 +1,179 @@
+"""What a warm request costs: our handler against a stock awslambdaric handler that echoes.
+
+Each side is a fresh process of its own, asked by the same thin Lambda Runtime API, and answers with the numbers that it
+was sent. The stock one is the least that anyone could write, `return event`, called directly: JSON in, a dict out,
+encoded by awslambdaric. Ours is asked by a function URL's event, whose body is JSON inside of JSON both ways, and
+directly. A time is from the event's first byte to the answer's last; a round's is the median of its requests.
+
+    python -m benchmarks.request [--quick] [--json PATH]
+"""
+
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import thampi
+from benchmarks import measuring
+from benchmarks.measuring import Row
+from thampi import runtime_files
+
+BOUNDS = {"1 KB URL event / stock echo": 0.85, "1 MB URL event / stock echo": 0.20}
+STOCK = "def handler(event, context):\n    return event\n"
+
+
+class Echo(thampi.Model):
+    """Answers with what it was asked."""
+
+    def predict(self, args: Any, context: thampi.Context) -> Any:
+        return args
+
+
+class Environment:
+    """One process that answers events, and the Runtime API that it asks for them."""
+
+    def __init__(self, *command: str, **environ: str) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env={"PATH": os.environ["PATH"], "AWS_LAMBDA_RUNTIME_API": address} | environ,
+            stdout=subprocess.DEVNULL,
+        )
+        self._listener.settimeout(60)
+        self._connection, _ = self._listener.accept()
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer, self._left, self._received = bytearray(1 << 18), bytearray(), 0.0
+        self._receive()  # the first request for an event: the init is over
+
+    def __enter__(self) -> "Environment":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+        self._listener.close()
+
+    def invoke(self, event: bytes) -> tuple[float, bytes]:
+        """Return the seconds that an answer took, and the answer."""
+        head = (
+            "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: an-id\r\nLambda-Runtime-Deadline-Ms: 9999999999999\r\n"
+            "Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:eu-central-1:210987654321:function:f\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(event)}\r\n\r\n"
+        )
+        message = head.encode() + event
+        began = time.perf_counter()
+        self._connection.sendall(message)
+        path, answer = self._receive()
+        took = self._received - began
+        if not path.endswith("/response"):
+            raise RuntimeError(f"{path}: {answer[:500]!r}")
+        self._connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+        self._receive()  # it asks for the next
+        return took, answer
+
+    def _receive(self) -> tuple[str, bytes]:
+        """Return path and body of the next request."""
+        while b"\r\n\r\n" not in self._left:
+            self._more()
+        head, _, rest = bytes(self._left).partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+        size = int(headers.get("content-length", 0))
+        self._left = bytearray(rest)
+        while len(self._left) < size:
+            self._more()
+        body, self._left = bytes(self._left[:size]), self._left[size:]
+        return lines[0].split(" ")[1], body
+
+    def _more(self) -> None:
+        size = self._connection.recv_into(self._buffer)
+        self._received = time.perf_counter()  # before anything is parsed: that is no time of the process
+        if not size:
+            raise RuntimeError("the process has ended")
+        self._left += memoryview(self._buffer)[:size]
+
+
+def numbers(size: int) -> list[float]:
+    """Return floats whose JSON takes about `size` bytes."""
+    source = random.Random(size)
+    return [source.random() for _ in range(size // 20)]
+
+
+def url_event(body: str) -> bytes:
+    """Return the event of a function URL."""
+    path = Path(__file__).resolve().parents[1] / "tests/handler/events/function-url.json"
+    return json.dumps(json.loads(path.read_text("utf-8")) | {"body": body}).encode()
+
+
+def contender(
+    start: Callable[[], Environment], event: bytes, wanted: Any, found_in: Callable[[Any], Any], count: int
+) -> Callable[[], float]:
+    """Return a turn: a fresh process, some requests to get warm, and the median of `count` more, in microseconds."""
+
+    def turn() -> float:
+        with start() as environment:
+            _, answer = environment.invoke(event)
+            if found_in(json.loads(answer)) != wanted:
+                raise RuntimeError(f"a wrong answer: {answer[:500]!r}")
+            for _ in range(count // 4):
+                environment.invoke(event)
+            return statistics.median(environment.invoke(event)[0] for _ in range(count)) * 1e6
+
+    return turn
+
+
+def measure(folder: Path, size: str, data: list[float], rounds: int, count: int) -> list[Row]:
+    """Let the three sides take their turns with one size of data."""
+    ours = {"PYTHONPATH": str(folder / "opt"), "THAMPI_MODEL": str(folder / "echo"), "THAMPI_NAME": "iris"}
+
+    def start_ours() -> Environment:
+        return Environment("thampi_handler", **ours)
+
+    def start_stock() -> Environment:
+        return Environment("awslambdaric", "stock.handler", PYTHONPATH=str(folder))
+
+    body = json.dumps({"data": data})
+    turns = {
+        "stock echo": contender(start_stock, body.encode(), data, lambda answer: answer["data"], count),
+        "URL event": contender(
+            start_ours, url_event(body), data, lambda answer: json.loads(answer["body"])["result"], count
+        ),
+        "direct": contender(start_ours, body.encode(), data, lambda answer: answer["result"], count),
+    }
+    found = measuring.interleaved(turns, rounds)
+    rows = [Row(f"{size} {name}, p50 us", statistics.median(times)) for name, times in found.items()]
+    for name in ("URL event", "direct"):
+        metric = f"{size} {name} / stock echo"
+        rows.append(Row(metric, measuring.median_ratio(found[name], found["stock echo"]), BOUNDS.get(metric)))
+    return rows
+
+
+def main() -> int:
+    """Measure both sizes; print the table."""
+    asked = measuring.arguments(__doc__)
+    if hasattr(os, "sched_setaffinity"):
+        # One processor for both ends: waking another takes as long as the request, and not always equally long.
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    rounds = 5 if asked.quick else 9
+    with tempfile.TemporaryDirectory(prefix="thampi-") as name:
+        folder = Path(name)
+        runtime_files.stage_runtime(folder / "opt")
+        (folder / "stock.py").write_text(STOCK, "utf-8")
+        thampi.save(Echo(), "echo", folder, verify=False)
+        rows = measure(folder, "1 KB", numbers(1024), rounds, 400 if asked.quick else 1000)
+        rows += measure(folder, "1 MB", numbers(1024 * 1024), rounds, 8 if asked.quick else 40)
+    return measuring.report(rows, asked.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
