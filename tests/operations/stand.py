@@ -213,7 +213,7 @@ class Stand:
 
     def _sent(self, request: Any, event_name: str, **_: Any) -> Any:
         _, service, operation = event_name.split(".")
-        return self.wire(f"{service}.{operation}", request)
+        return self.wire(f"{service.removeprefix('cloudwatch-')}.{operation}", request)
 
     def _every(self, service: str, operation: str, key: str, **of: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = getattr(self.clients[service], operation)(**of).get(key, [])

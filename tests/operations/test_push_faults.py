@@ -12,8 +12,14 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
+import botocore.endpoint
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ConnectionClosedError
+from moto.core.botocore_stubber import MockRawResponse
+from moto.core.models import botocore_stubber
 
 from tests.operations.stand import SERVICES, Death, Stand, refusal
 from thampi.config import Stage
@@ -74,6 +80,9 @@ CASES = {
 }
 
 
+_KNOWN: dict[str, tuple[list[str], dict]] = {}
+
+
 @dataclass(frozen=True)
 class Fault:
     """What happens at the nth time that a push makes a call; what isn't a death goes on for good."""
@@ -120,12 +129,14 @@ def _error(kind: str, call: str) -> object:
     return refusal(code, status, said)
 
 
-def _undisturbed(accounts: Stand, case: Case) -> tuple[list[str], dict]:
+def _undisturbed(accounts: Stand, name: str) -> tuple[list[str], dict]:
     """Return the calls of a push that nothing comes between, and the state that it ends in."""
-    with accounts.account() as stand:
-        case.prepare(stand)
-        stand.push(case.stage(stand))
-        return list(stand.calls), stand.snapshot()
+    if name not in _KNOWN:
+        with accounts.account() as stand:
+            CASES[name].prepare(stand)
+            stand.push(CASES[name].stage(stand))
+            _KNOWN[name] = list(stand.calls), stand.snapshot()
+    return _KNOWN[name]
 
 
 def _faults(calls: list[str], kind: str, service: str) -> Iterator[tuple[int, Fault]]:
@@ -144,22 +155,22 @@ def _without_lock(state: dict) -> dict:
     return state
 
 
-def _ends_rightly(stand: Stand, case: Case, fault: Fault) -> str | None:
-    """Push, and return what is wrong with how it ends."""
+def _push(stand: Stand, case: Case, fault: Fault) -> tuple[bool, str | None]:
+    """Push; say whether it succeeded, and what is wrong with how it ended."""
     fault.arrange(stand)
     try:
         stand.push(case.stage(stand))
     except Death:
-        return None if fault.kind.startswith("died") else "was killed"
+        return False, None if fault.kind.startswith("died") else "was killed"
     except CloudError as error:
-        if fault.kind in _SAID and error.exit_code == 5 and error.hint:
-            return None if _says(fault, str(error)) else f"says {error}"
-        return f"ends with {error!r}"
+        if fault.kind in _SAID and error.exit_code == 5 and error.hint and _says(fault, str(error)):
+            return False, None
+        return False, f"ends with {error!r}, {error}"
     except Exception as error:
-        return f"ends with {error!r}"
+        return False, f"ends with {error!r}"
     finally:
         stand.undisturbed()
-    return None if (fault.call, fault.kind) in _DISPENSABLE else "goes on as if nothing was"
+    return True, None if (fault.call, fault.kind) in _DISPENSABLE else "goes on as if nothing was"
 
 
 def _says(fault: Fault, text: str) -> bool:
@@ -172,39 +183,40 @@ def _says(fault: Fault, text: str) -> bool:
 def test_a_push_that_fails_changes_nothing_for_callers_and_the_next_one_ends_like_an_undisturbed_one(
     accounts, name, kind, service
 ):
-    case, wrong, healed = CASES[name], [], set()
-    calls, golden = _undisturbed(accounts, case)
+    case, wrong, mended = CASES[name], [], set()
+    calls, golden = _undisturbed(accounts, name)
     assert {call.split(".")[0] for call in calls} == set(SERVICES)
     flip = calls.index(case.flip)
     faults = _faults(calls, kind, service)
-    pending = next(faults, None)
-    while pending is not None:
+    for first in faults:
         with accounts.account() as stand:
             case.prepare(stand)
             start = stand.snapshot()
-            # An account that a fault has left as it was serves for the next one.
-            for place, fault in itertools.chain([pending], faults):
-                problem = _ends_rightly(stand, case, fault)
+            for place, fault in itertools.chain([first], faults):
+                succeeded, problem = _push(stand, case, fault)
                 done = place if kind == "died after" else place - 1
-                succeeded = (fault.call, kind) in _DISPENSABLE
                 expected = case.new if done >= flip or succeeded else case.old
                 if (answers := stand.answers()) != expected:
                     problem = f"callers get {answers}, not {expected}"
                 state = stand.snapshot()
                 known = json.dumps(state, sort_keys=True)
-                if problem is None and state != start and known not in healed:
-                    again = stand.push(case.stage(stand), force=True)
-                    end = stand.snapshot()
-                    # A run that finds nothing to do leaves the lock of the one that died to lapse.
-                    if (end if again.changed else _without_lock(end)) != golden:
-                        problem = f"the next push ends in {_difference(golden, end)}"
-                    healed.add(known)
+                if state != start and known not in mended:
+                    mended.add(known)
+                    problem = problem or _mend(stand, case, golden)
                 if problem is not None:
                     wrong.append(f"{fault}: {problem}")
-                if stand.snapshot() != start:
-                    break
-            pending = next(faults, None)
+                if state != start:
+                    break  # an account that a fault has left as it was serves for the next one
     assert not wrong, "\n".join(wrong)
+
+
+def _mend(stand: Stand, case: Case, golden: dict) -> str | None:
+    """Push again, and return how the state differs from that of an undisturbed push."""
+    again = stand.push(case.stage(stand), force=True)
+    end = stand.snapshot()
+    if not again.changed:
+        end = _without_lock(end)  # a run that only reads leaves the lock of one that died to lapse
+    return None if end == golden else f"the next push ends in {_difference(golden, end)}"
 
 
 def _difference(golden: object, end: object, path: str = "") -> str:
@@ -213,3 +225,80 @@ def _difference(golden: object, end: object, path: str = "") -> str:
         keys = [key for key in sorted({*golden, *end}) if golden.get(key) != end.get(key)]
         return "; ".join(_difference(golden.get(key), end.get(key), f"{path}/{key}") for key in keys)
     return f"{path}: {end} instead of {golden}"
+
+
+# ------------------------------------------------------------------------------------------------- what passes by itself
+
+
+@pytest.fixture
+def once(accounts, monkeypatch):
+    """Do something to the first sending of each request; botocore's own waits are none."""
+    waits, done = [], set()
+    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=waits.append))
+
+    def arrange(stand, do):
+        done.clear()
+        waits.clear()
+
+        def wire(call, request):
+            body = request.body if isinstance(request.body, bytes | str) else None
+            what = (call, request.method, request.url, body)
+            if what in done or b"attempt=1;" not in request.headers.get("amz-sdk-request", b""):
+                return None
+            done.add(what)
+            return do(call, request)
+
+        stand.wire = wire
+        return waits, done
+
+    return arrange
+
+
+def _refused(status: int):
+    """Refuse what is sent, as a server or a load balancer does that has no time to say more."""
+
+    def refuse(call, request):
+        service, url = call.split(".")[0], request.url
+        request.url = "https://nowhere.invalid/"  # moto is asked, too, whatever is returned from here
+        code, at = {429: _THROTTLED, 503: {}}[status].get(service, ("", status))
+        said = f'{{"__type": "{code}"}}' if service in ("ecr", "logs") else ""
+        if service in ("s3", "iam"):
+            error = f"<Error><Code>{code}</Code></Error>"
+            said = error if service == "s3" else f"<ErrorResponse>{error}</ErrorResponse>"
+        return AWSResponse(url, at, {"x-amzn-ErrorType": code}, MockRawResponse(said.encode() if code else b""))
+
+    return refuse
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("name", CASES)
+def test_a_call_that_is_throttled_or_answered_503_once_does_not_stop_a_push(accounts, once, name, status):
+    case = CASES[name]
+    calls, golden = _undisturbed(accounts, name)
+    with accounts.account() as stand:
+        case.prepare(stand)
+        waits, done = once(stand, _refused(status))
+        stand.push(case.stage(stand))
+        stand.undisturbed()
+        assert {call for call, *_ in done} == set(calls)
+        assert len(waits) + len(stand.sleeps) >= len(done) - 1  # the lock's renewal, say, is its own repetition
+        assert stand.snapshot() == golden
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_calls_whose_answers_were_lost_and_which_were_repeated_make_nothing_twice(accounts, once, name):
+    def lose(call, request):
+        if call != "lambda.Invoke":  # a trial is not asked for again: nobody knows whether it is still running
+            botocore_stubber(f"before-send.{call}", request)
+            raise ConnectionClosedError(endpoint_url=request.url)
+
+    case = CASES[name]
+    calls, golden = _undisturbed(accounts, name)
+    with accounts.account() as stand:
+        case.prepare(stand)
+        _, done = once(stand, lose)
+        stand.push(case.stage(stand))
+        stand.undisturbed()
+        assert {call for call, *_ in done} >= set(calls)
+        assert stand.snapshot() == golden
+        assert len(stand.snapshot()["apis"]) == 1
