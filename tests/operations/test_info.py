@@ -22,7 +22,7 @@ def test_info_tells_the_url_first_and_what_is_live(stand):
     assert "model=model-2" in found["description"]
     assert (found["account"], found["region"]) == ("123456789012", "eu-central-1")
     assert len(found["model_sha256"]) == 64
-    assert found["model_mb"] >= 0
+    assert found["model_bytes"] > 0
 
 
 def test_what_was_changed_and_not_released_is_not_told(stand):
@@ -35,7 +35,7 @@ def test_a_model_that_is_gone_from_the_bucket_has_no_size(stand):
     stand.push()
     for each in stand.clients["s3"].list_objects_v2(Bucket=BUCKET)["Contents"]:
         stand.clients["s3"].delete_object(Bucket=BUCKET, Key=each["Key"])
-    assert info.info(stand.stage, stand.place)["model_mb"] is None
+    assert info.info(stand.stage, stand.place)["model_bytes"] is None
 
 
 def test_info_only_reads_and_shows_no_value_of_the_environment(stand):

@@ -280,7 +280,7 @@ def test_a_call_that_is_throttled_or_answered_503_once_does_not_stop_a_push(acco
         waits, done = once(stand, _refused(status))
         stand.push(case.stage(stand))
         stand.undisturbed()
-        assert {call for call, *_ in done} == set(calls)
+        assert {call for call, *_ in done} >= set(calls)
         assert len(waits) + len(stand.sleeps) >= len(done) - 1  # the lock's renewal, say, is its own repetition
         assert stand.snapshot() == golden
 

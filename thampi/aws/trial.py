@@ -22,6 +22,10 @@ _NOT_YET = {
     "ResourceNotReadyException",
     "SnapStartNotReadyException",
     "TooManyRequestsException",
+    # Lambda's own trouble: it may have begun, but a trial does no harm twice.
+    "EC2ThrottledException",
+    "ServiceException",
+    *("500", "502", "503", "504"),
 }
 # It never will: the version is to blame, not the call.
 _NEVER = {

@@ -45,7 +45,8 @@ def importable_elsewhere(name: str) -> bool:
 
 def installed_path(path: Iterable[str]) -> list[str]:
     """Return the entries of `sys.path` that are installations: what a fresh process elsewhere would have, too."""
-    return [entry for entry in path if entry and (entry.endswith(".zip") or _is_installation(Path(entry)))]
+    entries = [Path(entry).absolute() for entry in path if entry]
+    return [str(entry) for entry in entries if entry.suffix == ".zip" or _is_installation(entry)]
 
 
 def distributions_of(modules: Iterable[str]) -> dict[str, str]:

@@ -99,7 +99,7 @@ def _connect(bucket: str, environ: Mapping[str, str]) -> Any:
         from obstore.store import S3Store
     except ImportError as error:
         raise BundleError(
-            "reading a model from S3 needs `obstore`, which is not installed here", hint="pip install obstore"
+            "reading a model from S3 needs `obstore`, which is not installed here", hint="pip install thampi[s3]"
         ) from error
     endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
     custom: dict[str, Any] = {}
