@@ -345,20 +345,28 @@ class Terminal:
         deadline = time.monotonic() + 20
         while words not in self.shown:
             assert time.monotonic() < deadline, self.shown
-            if select.select([self._master], [], [], 0.1)[0]:
-                self.shown += os.read(self._master, 4096).decode()
+            self._read(0.1)
         self.shown = self.shown.partition(words)[2]
 
     def type(self, text):
         os.write(self._master, text.encode())
 
-    def end(self):
+    def end(self, *, press=""):
+        """Wait for the end, and keep what is shown meanwhile; `press` a key, again until it is heard."""
+        deadline = time.monotonic() + 20
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, self.shown
+            self.type(press)
+            self._read(0.5)
+        self._read(0)
+        return self.process.returncode
+
+    def _read(self, patience_s):
         try:
-            while chunk := os.read(self._master, 4096):
-                self.shown += chunk.decode()
+            while select.select([self._master], [], [], patience_s)[0]:
+                self.shown += os.read(self._master, 4096).decode(errors="replace")
         except OSError:  # how Linux says that the other side is gone
             pass
-        return self.process.wait(timeout=20)
 
     def close(self):
         self.process.kill()
@@ -414,8 +422,7 @@ def test_init_asks_which_profile_only_where_there_is_a_choice(folder, tmp_path, 
 def test_leaving_at_a_question_writes_nothing_and_is_exit_code_130(folder, terminal, key):
     asking = terminal("init")
     asking.wait_for("What do you want to call your model")
-    asking.type(key)
-    assert asking.end() == 130
+    assert asking.end(press=key) == 130
     assert "Traceback" not in asking.shown
     assert list(folder.iterdir()) == []
 

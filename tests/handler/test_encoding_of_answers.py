@@ -2,6 +2,7 @@ import dataclasses
 import enum
 import json
 import math
+import sys
 import types
 import uuid
 from collections import ChainMap, OrderedDict, UserList, deque, namedtuple
@@ -88,6 +89,8 @@ def test_numpys_scalars_are_what_they_mean(value, wanted):
         (np.asfortranarray([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
         (np.arange(6)[::2], [0, 2, 4]),
         (np.arange(3, dtype=">i4"), [0, 1, 2]),
+        (np.arange(6, dtype=">i4")[::2], [0, 2, 4]),
+        (np.array([1.5, 0, math.nan], dtype=np.longdouble)[::2], [1.5, None]),
         (np.array(3.5), 3.5),
         (np.zeros((0, 3)), []),
         (np.array([1.5, math.nan, math.inf, -math.inf]), [1.5, None, None, None]),
@@ -242,6 +245,13 @@ def test_what_contains_itself_is_refused():
     endless["self"] = endless
     with pytest.raises(TypeError, match="contains itself"):
         encode(endless)
+
+
+def test_what_an_answer_needed_of_the_stack_is_given_back():
+    before = sys.getrecursionlimit()
+    deep = json.loads("[" * 500 + "]" * 500)
+    assert said(deep) == deep
+    assert sys.getrecursionlimit() == before
 
 
 def test_an_object_that_says_what_it_holds_is_asked():

@@ -59,7 +59,7 @@ def test_a_line_is_what_cloudwatch_makes_metrics_of():
     for metric in directive["Metrics"]:
         assert sorted(metric) == ["Name", "Unit"]
         assert metric["Unit"] in ("Count", "Milliseconds")
-        assert isinstance(said[metric["Name"]], int | float)
+        assert type(said[metric["Name"]]) in (int, float)
     names = [metric["Name"] for metric in directive["Metrics"]]
     assert names == ["requests", "status_2xx", "status_4xx", "status_5xx", "latency_ms", "cold_start"]
 

@@ -6,6 +6,7 @@ One `Stand` serves all tests of a worker: making its clients costs more than mos
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,7 +192,9 @@ class Stand:
                 continue
             for route in gateway.get_routes(**of)["Items"]:
                 target = route.get("Target", "").removeprefix("integrations/")
-                uris = {each["IntegrationId"]: each["IntegrationUri"] for each in gateway.get_integrations(**of)["Items"]}
+                uris = {
+                    each["IntegrationId"]: each["IntegrationUri"] for each in gateway.get_integrations(**of)["Items"]
+                }
                 if uris.get(target) == arn and api["ApiId"] in str(self._policy(function)):
                     live = self.live()
                     return live["Environment"]["Variables"]["THAMPI_MODEL"].rpartition("/")[2] if live else None
@@ -225,7 +228,9 @@ class Stand:
             of = {"Bucket": bucket["Name"]}
             objects = {
                 # A lock is written anew all the time; its being there is what counts.
-                each["Key"]: "" if "/locks/" in each["Key"] else _digest(s3.get_object(**of, Key=each["Key"])["Body"].read())
+                each["Key"]: ""
+                if "/locks/" in each["Key"]
+                else _digest(s3.get_object(**of, Key=each["Key"])["Body"].read())
                 for each in self._every("s3", "list_objects_v2", "Contents", **of)
             }
             settings = {}
@@ -258,7 +263,6 @@ class Stand:
                 "tags": logs.list_tags_log_group(logGroupName=each["logGroupName"])["tags"],
             }
             for each in self._every("logs", "describe_log_groups", "logGroups")
-            if each["logGroupName"] != "/aws/lambda/never"
         }
 
     def _functions(self) -> dict[str, Any]:
@@ -309,7 +313,10 @@ class Stand:
             policy = None
             with contextlib.suppress(ecr.exceptions.RepositoryPolicyNotFoundException):
                 policy = json.loads(ecr.get_repository_policy(**of)["policyText"])
-            images = [(i["imageDigest"], i.get("imageTags")) for i in self._every("ecr", "describe_images", "imageDetails", **of)]
+            images = [
+                (i["imageDigest"], i.get("imageTags"))
+                for i in self._every("ecr", "describe_images", "imageDetails", **of)
+            ]
             tags = ecr.list_tags_for_resource(resourceArn=each["repositoryArn"])["tags"]
             each.pop("createdAt")
             found[each["repositoryName"]] = {"repository": each, "policy": policy, "images": images, "tags": tags}
@@ -319,8 +326,6 @@ class Stand:
 @contextlib.contextmanager
 def _no_credentials(folder: Path) -> Iterator[None]:
     """Read nobody's configuration; what is made here never reaches an account."""
-    import os
-
     with pytest.MonkeyPatch.context() as patch:
         for variable in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(variable)

@@ -119,7 +119,7 @@ def test_fortran_order_stays_fortran_order(tmp_path):
     assert through(tmp_path, ARRAYS["Fortran order"]).flags.f_contiguous
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=50)
 @given(data=st.data())
 def test_any_view_of_any_array_comes_back_as_it_was(tmp_path_factory, data):
     dtypes = st.one_of(st_numpy.scalar_dtypes(), st_numpy.nested_dtypes())

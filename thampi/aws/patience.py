@@ -28,6 +28,10 @@ _PATIENCE = {"busy": (300.0, 5.0), "role": (60.0, 3.0), "image": (30.0, 5.0)}
 # What Lambda says of a call, or of the state that a function has got into, and what to do about it.
 _CURES = (
     (
+        r"update is in progress|following state: Pending|initializing your function",
+        "AWS is still at work on the function: run the same command again in some minutes",
+    ),
+    (
         r"role defined for the function cannot be assumed",
         "the role must be one that lambda.amazonaws.com may assume; leave role_arn out to have thampi make it",
     ),

@@ -4,6 +4,7 @@ Every call is made inside `doing("…")`: what escapes from there is a CloudErro
 """
 
 import contextlib
+import os
 import re
 import threading
 import time
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions as failures
+import botocore.session
 from botocore.config import Config
 
 from thampi.errors import CloudError
@@ -21,6 +23,13 @@ from thampi.version import __version__
 
 _AGENT = f"thampi/{__version__}"
 _ATTEMPTS = 6
+
+# What plays AWS on this machine has nothing to do with the user's profiles: AWS_PROFILE may name one that is gone.
+_NOBODYS = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _UNKNOWN = {
@@ -114,7 +123,11 @@ def connect(
     key, secret = credentials or (None, None)
     with doing("asking AWS who we are", profile=profile):
         session = boto3.Session(
-            profile_name=profile, region_name=region, aws_access_key_id=key, aws_secret_access_key=secret
+            profile_name=profile,
+            region_name=region,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            botocore_session=botocore.session.Session(session_vars=_NOBODYS) if credentials else None,
         )
         if session.region_name is None:
             raise CloudError(
@@ -196,7 +209,7 @@ def _accident(what: str, error: Exception, profile: str | None) -> CloudError:
         ),
         (
             (failures.ProfileNotFound,),
-            f"the AWS profile {profile} does not exist",
+            f"the AWS profile {profile or os.environ.get('AWS_PROFILE', '')} does not exist",
             "`aws configure list-profiles` shows those that do",
         ),
         (

@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from thampi.aws.patience import cure
-from thampi.aws.session import Aws, code_of, doing
+from thampi.aws.patience import cure, writing
+from thampi.aws.session import Aws, code_of
 
 _STARTING_S = 120  # until Lambda takes an invocation of what was just published, or was idle for weeks
 
@@ -57,7 +57,7 @@ def try_out(aws: Aws, name: str, version: str, payload: Mapping[str, Any], timeo
     """
     started = time.monotonic()
     body, log, error = b"", b"", ""
-    with doing(f"trying version {version} of {name}"):
+    with writing(f"trying version {version} of {name}"):
         try:
             answer = _invoke(aws, name, version, payload, timeout_s)
             body, log = answer["Payload"].read(), base64.b64decode(answer.get("LogResult", ""))

@@ -41,7 +41,9 @@ def main() -> None:
     """Run the command line; the one place where failures become exit codes."""
     debug = bool(os.environ.get("THAMPI_DEBUG"))
     try:
-        thampi.main(standalone_mode=False)
+        code = thampi.main(standalone_mode=False)  # what a command ends with by click's Exit comes back as a number
+        if isinstance(code, int) and code:
+            sys.exit(code)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
     except click.ClickException as error:

@@ -18,6 +18,7 @@ The order, and why it is this one:
 What is compared is what is live, never $LATEST: after a refused trial $LATEST is as wanted, and callers don't have it.
 """
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
@@ -37,6 +38,10 @@ from thampi.operations.place import Place, who
 Say = Callable[[str], None]
 
 _TIDY_UP_S = 5.0
+
+_LAST_LINES = 16  # the model's traceback, and ours after it
+# In a log: the journal, which is for CloudWatch, and what Lambda and its emulator say of themselves.
+_NOISE = re.compile(r'^\{"_aws"|^(START|END) RequestId: |\(rapid\)')
 
 
 # Called with the repository's URI and what gives a login; returns the digest, None when another run had the tag first.
@@ -295,7 +300,7 @@ def _row(thing: str, name: str, found: object | None, differences: Sequence[str]
 def _refused(stage: Stage, version: str, live: release.Live | None, tried: trial.Trial) -> ReleaseError:
     """Say why a version is not released, with the last lines of its log."""
     still = f"version {live.version} still is" if live else "nothing is live yet"
-    lines = [line for line in tried.log_tail.splitlines() if line.strip() and not line.startswith('{"_aws"')][-12:]
+    lines = [line for line in tried.log_tail.splitlines() if line.strip() and not _NOISE.search(line)][-_LAST_LINES:]
     said = "\n".join(f"  {line}" for line in lines)
     return ReleaseError(
         f"version {version} did not become live, {still}: {tried.error}" + (f"\n{said}" if said else ""),

@@ -99,10 +99,9 @@ def _is_time(value: Any) -> bool:
 
 
 def _is_scattered(value: Any) -> bool:
-    """Say whether an array is one of numbers that orjson would take if they lay in order."""
-    if type(value).__module__ != "numpy" or type(value).__name__ != "ndarray" or value.flags.c_contiguous:
-        return False
-    return value.dtype.kind in "biuf" and value.dtype.itemsize <= 8 and value.dtype.isnative
+    """Say whether an array is one of numbers that don't lie in order, as orjson wants them."""
+    is_array = type(value).__module__ == "numpy" and type(value).__name__ == "ndarray"
+    return is_array and value.dtype.kind in "biuf" and not value.flags.c_contiguous
 
 
 def _refuse(value: Any) -> Any:
