@@ -10,7 +10,7 @@ import pytest
 from tests.aws import strict
 from tests.aws.conftest import Death, refusal
 from thampi import names
-from thampi.aws import lock, store
+from thampi.aws import buckets, lock
 from thampi.errors import CloudError
 
 BUCKET = "thampi-store"
@@ -20,7 +20,7 @@ KEY = names.lock_key("iris", "staging")
 @pytest.fixture(autouse=True)
 def bucket(aws, calls, monkeypatch):
     strict.take_objects_one_at_a_time(monkeypatch)
-    store.ensure_bucket(aws, BUCKET, {})
+    buckets.ensure(aws, BUCKET, {})
     calls.clear()
 
 

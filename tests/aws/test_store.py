@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from tests.aws import strict
 from tests.aws.conftest import Death
-from thampi.aws import session, store
+from thampi.aws import buckets, session, store
 from thampi.errors import BundleError, CloudError
 from thampi.runtime import bundle
 from thampi.runtime.bundle import About, File, Part
@@ -59,7 +59,7 @@ def saved(tmp_path):
 
 @pytest.fixture
 def bucket(aws):
-    store.ensure_bucket(aws, BUCKET, {})
+    buckets.ensure(aws, BUCKET, {})
     return BUCKET
 
 
@@ -86,9 +86,9 @@ def state_of(aws, bucket):
 
 
 def test_a_bucket_that_is_not_there_is_made_private_encrypted_and_marked(aws):
-    made = store.ensure_bucket(aws, BUCKET, {"team": "ml"})
+    made = buckets.ensure(aws, BUCKET, {"team": "ml"})
     assert made.action == "created"
-    assert made.value == store.Bucket(BUCKET, "eu-central-1", ours=True)
+    assert made.value == buckets.Bucket(BUCKET, "eu-central-1", ours=True)
     tags, private, encrypted = state_of(aws, BUCKET)
     assert sorted((tag["Key"], tag["Value"]) for tag in tags) == [("team", "ml"), ("thampi:bucket", "made")]
     assert set(private.values()) == {True}
@@ -97,9 +97,9 @@ def test_a_bucket_that_is_not_there_is_made_private_encrypted_and_marked(aws):
 
 
 def test_a_bucket_of_ours_is_left_with_reads_only(aws, calls):
-    store.ensure_bucket(aws, BUCKET, {})
+    buckets.ensure(aws, BUCKET, {})
     del calls[:]
-    again = store.ensure_bucket(aws, BUCKET, {"team": "other"})
+    again = buckets.ensure(aws, BUCKET, {"team": "other"})
     assert (again.action, again.changes) == ("left", ())
     assert reads_only(calls)
 
@@ -109,47 +109,47 @@ def test_a_bucket_of_the_users_own_is_used_as_it_is(aws, calls):
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     s3.put_bucket_tagging(Bucket=BUCKET, Tagging={"TagSet": [{"Key": "owner", "Value": "me"}]})
     del calls[:]
-    found = store.ensure_bucket(aws, BUCKET, {"team": "ml"})
+    found = buckets.ensure(aws, BUCKET, {"team": "ml"})
     assert found.action == "left"
     assert not found.value.ours
     assert calls == ["HeadBucket", "GetBucketTagging"]
 
 
 def test_a_bucket_whose_tags_may_not_be_read_is_the_users_own(aws, meddler):
-    store.ensure_bucket(aws, BUCKET, {})
+    buckets.ensure(aws, BUCKET, {})
     meddler.refuse("GetBucketTagging", "AccessDenied", 403)
-    assert store.ensure_bucket(aws, BUCKET, {}).value.ours is False
+    assert buckets.ensure(aws, BUCKET, {}).value.ours is False
 
 
 def test_a_bucket_of_ours_that_was_opened_is_closed_again(aws):
-    store.ensure_bucket(aws, BUCKET, {})
+    buckets.ensure(aws, BUCKET, {})
     aws.client("s3").delete_public_access_block(Bucket=BUCKET)
-    found = store.read_bucket(aws, BUCKET)
-    assert store.bucket_changes(found) == ("private: no -> yes",)
-    changed = store.ensure_bucket(aws, BUCKET, {})
+    found = buckets.read(aws, BUCKET)
+    assert buckets.changes(found) == ("private: no -> yes",)
+    changed = buckets.ensure(aws, BUCKET, {})
     assert (changed.action, changed.changes) == ("changed", ("private: no -> yes",))
-    assert store.read_bucket(aws, BUCKET) == changed.value
+    assert buckets.read(aws, BUCKET) == changed.value
 
 
 def test_no_bucket_is_none(aws):
-    assert store.read_bucket(aws, BUCKET) is None
+    assert buckets.read(aws, BUCKET) is None
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1", "cn-north-1", "us-gov-west-1"])
 def test_every_region_gets_the_location_constraint_that_it_takes(region):
     with mock_aws():
         aws = session.connect(region=region)
-        assert store.ensure_bucket(aws, BUCKET, {}).value.region == region
-        assert store.ensure_bucket(aws, BUCKET, {}).action == "left"
+        assert buckets.ensure(aws, BUCKET, {}).value.region == region
+        assert buckets.ensure(aws, BUCKET, {}).action == "left"
 
 
 def test_a_bucket_is_born_with_its_tags_where_that_is_known(aws, meddler, monkeypatch):
     strict.tag_new_buckets(monkeypatch)
     meddler.kill("after", 1)  # CreateBucket has been done, and the run is dead
     with pytest.raises(Death, match="CreateBucket"):
-        store.ensure_bucket(aws, BUCKET, {"team": "ml"})
+        buckets.ensure(aws, BUCKET, {"team": "ml"})
     meddler.stop()
-    finished = store.ensure_bucket(aws, BUCKET, {"team": "ml"})
+    finished = buckets.ensure(aws, BUCKET, {"team": "ml"})
     assert (finished.action, finished.changes) == ("changed", ("private: no -> yes", "encrypted: no -> yes"))
     assert finished.value.ours
 
@@ -157,16 +157,14 @@ def test_a_bucket_is_born_with_its_tags_where_that_is_known(aws, meddler, monkey
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_run_that_dies_while_it_makes_the_bucket_is_finished_by_the_next(aws, meddler, calls, monkeypatch, moment):
     strict.tag_new_buckets(monkeypatch)
-    store.ensure_bucket(aws, "undisturbed", {"team": "ml"})
+    buckets.ensure(aws, "undisturbed", {"team": "ml"})
     for number in range(len(calls)):
         name = f"killed-{number}"
         meddler.kill(moment, number)
         with pytest.raises(Death):
-            store.ensure_bucket(aws, name, {"team": "ml"})
+            buckets.ensure(aws, name, {"team": "ml"})
         meddler.stop()
-        assert store.ensure_bucket(aws, name, {"team": "ml"}).value == replace(
-            store.read_bucket(aws, "undisturbed"), name=name
-        )
+        assert buckets.ensure(aws, name, {"team": "ml"}).value == replace(buckets.read(aws, "undisturbed"), name=name)
         assert state_of(aws, name) == state_of(aws, "undisturbed")
 
 
@@ -179,12 +177,12 @@ def test_a_lost_answer_to_the_making_of_a_bucket_does_no_harm(aws, meddler):
             s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
 
     meddler.before = be_quicker
-    assert store.ensure_bucket(aws, BUCKET, {}).value.ours
+    assert buckets.ensure(aws, BUCKET, {}).value.ours
 
 
 def test_a_bucket_that_settles_slowly_is_waited_for(aws, meddler, sleeps):
     meddler.refuse("CreateBucket", "OperationAborted", 409, times=2)
-    assert store.ensure_bucket(aws, BUCKET, {}).action == "created"
+    assert buckets.ensure(aws, BUCKET, {}).action == "created"
     assert sleeps == [5.0, 5.0]
 
 
@@ -202,7 +200,7 @@ def test_a_bucket_that_settles_slowly_is_waited_for(aws, meddler, sleeps):
 def test_a_bucket_that_can_not_be_made_is_said_in_our_words(aws, meddler, sleeps, code, said):
     meddler.refuse("CreateBucket", code, 409)
     with pytest.raises(CloudError, match=said) as caught:
-        store.ensure_bucket(aws, BUCKET, {})
+        buckets.ensure(aws, BUCKET, {})
     assert caught.value.hint
     assert BUCKET in caught.value.message
     assert sum(sleeps) <= 120
@@ -211,7 +209,7 @@ def test_a_bucket_that_can_not_be_made_is_said_in_our_words(aws, meddler, sleeps
 def test_a_bucket_of_another_account_is_said_to_be_that(aws, meddler):
     meddler.refuse("HeadBucket", "403", 403)
     with pytest.raises(CloudError, match="thampi-store may not be used: it belongs to another AWS account") as caught:
-        store.ensure_bucket(aws, BUCKET, {})
+        buckets.ensure(aws, BUCKET, {})
     assert "another bucket" in caught.value.hint
 
 
@@ -219,21 +217,21 @@ def test_a_bucket_in_another_region_is_refused(aws):
     elsewhere = {"LocationConstraint": "eu-west-1"}
     aws.session.client("s3", region_name="eu-west-1").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=elsewhere)
     with pytest.raises(CloudError, match="is in eu-west-1, and the stage in eu-central-1"):
-        store.ensure_bucket(aws, BUCKET, {})
+        buckets.ensure(aws, BUCKET, {})
 
 
 def test_only_an_empty_bucket_of_ours_is_deleted(aws):
     s3 = aws.client("s3")
-    assert store.remove_bucket(aws, BUCKET)
-    store.ensure_bucket(aws, BUCKET, {})
+    assert buckets.remove(aws, BUCKET)
+    buckets.ensure(aws, BUCKET, {})
     s3.put_object(Bucket=BUCKET, Key="something", Body=b"")
-    assert not store.remove_bucket(aws, BUCKET)
+    assert not buckets.remove(aws, BUCKET)
     s3.delete_object(Bucket=BUCKET, Key="something")
-    assert store.remove_bucket(aws, BUCKET)
-    assert store.read_bucket(aws, BUCKET) is None
+    assert buckets.remove(aws, BUCKET)
+    assert buckets.read(aws, BUCKET) is None
     s3.create_bucket(Bucket="users-own", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    assert not store.remove_bucket(aws, "users-own")
-    assert store.read_bucket(aws, "users-own")
+    assert not buckets.remove(aws, "users-own")
+    assert buckets.read(aws, "users-own")
 
 
 # The models
@@ -559,12 +557,12 @@ def test_every_call_says_whose_the_bucket_must_be(aws, tmp_path):
 
     aws.session.events.register("provide-client-params.s3", note)
     about = make_bundle(tmp_path, buffers=b"0" * (store.CHUNK + 1))
-    store.ensure_bucket(aws, BUCKET, {})
+    buckets.ensure(aws, BUCKET, {})
     store.ensure_model(aws, BUCKET, "iris", tmp_path, about)
     store.read_model(aws, BUCKET, "iris", "9dbc36ca")
     store.list_models(aws, BUCKET, "iris")
     store.remove_model(aws, BUCKET, "iris", "9dbc36ca")
-    store.remove_bucket(aws, BUCKET)
+    buckets.remove(aws, BUCKET)
     assert unsaid == ["CreateBucket"]  # where nobody owns it yet
 
 
@@ -610,7 +608,7 @@ def test_a_bucket_that_keeps_versions_keeps_none_of_a_removed_model(aws, bucket,
     found = s3.list_object_versions(Bucket=bucket)
     assert "Versions" not in found
     assert "DeleteMarkers" not in found
-    assert store.remove_bucket(aws, bucket)
+    assert buckets.remove(aws, bucket)
 
 
 def test_the_manifest_is_the_first_thing_deleted(aws, bucket, saved, tmp_path, meddler):

@@ -1,20 +1,19 @@
-"""The bucket, and the models in it: each under its instance id, its manifest written last and never changed."""
+"""The models in the bucket: each under its instance id, its manifest written last and never changed."""
 
 import base64
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ClientError
 
 from thampi import names
-from thampi.aws import session
+from thampi.aws import buckets, session
 from thampi.aws.ensured import Ensured
 from thampi.aws.session import Aws
 from thampi.errors import BundleError, CloudError
@@ -29,33 +28,6 @@ _TRIES, _PAUSE_S = 12, 5.0
 # Something is there (412), or another write is under way (409):
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict")
-_PRIVATE = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
-_ENCRYPTED = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
-_REFUSED_NAMES = {
-    "BucketAlreadyExists": (
-        "is taken by another AWS account",
-        "set another bucket in thampi.toml: all accounts share their names",
-    ),
-    "OperationAborted": (
-        "was deleted a moment ago",
-        "S3 frees the name within an hour or so: run the same command then, or set another bucket in thampi.toml",
-    ),
-    "TooManyBuckets": (
-        "can't be made: the account has as many buckets as it may",
-        "set bucket in thampi.toml to one that is there, or have the quota raised",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A bucket; whether it is private and encrypted is asked of ours only, a user's own is as the user wants it."""
-
-    name: str
-    region: str
-    ours: bool = False
-    private: bool = True
-    encrypted: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,95 +47,6 @@ class Listed:
     size_bytes: int
     whole: bool
     last_modified: datetime
-
-
-def read_bucket(aws: Aws, name: str) -> Bucket | None:
-    """Return the bucket, or None when no account has one of that name.
-
-    Raises CloudError when it is another account's, which AWS doesn't tell from one that we may not use.
-    """
-    bucket = _of(aws, name)
-    with session.doing(f"looking at the bucket {name}"):
-        try:
-            head = aws.client("s3").head_bucket(**bucket)
-        except ClientError as error:
-            # The answer to a HEAD has no body: its status is all that there is.
-            if session.code_of(error) in {"404", "NoSuchBucket"}:
-                return None
-            if session.code_of(error) in {"403", "AccessDenied"}:
-                raise CloudError(
-                    f"the bucket {name} may not be used: it belongs to another AWS account,"
-                    " or s3:ListBucket on it is not allowed to these credentials",
-                    hint="set another bucket in thampi.toml, or have s3:ListBucket allowed",
-                ) from error
-            raise
-        found = Bucket(name, head.get("BucketRegion", aws.region))
-        # Who may not read the tags didn't make it: then it counts as the user's own, and stays as it is.
-        with session.absent_is_fine("AccessDenied"):
-            found = replace(found, ours=names.bucket_tags().items() <= _read_tags(aws, name).items())
-        if found.ours:
-            found = replace(found, private=_is_private(aws, name), encrypted=_is_encrypted(aws, name))
-        return found
-
-
-def bucket_changes(found: Bucket) -> tuple[str, ...]:
-    """Say what a bucket of ours lacks."""
-    return tuple(f"{quality}: no -> yes" for quality in ("private", "encrypted") if not getattr(found, quality))
-
-
-def ensure_bucket(aws: Aws, name: str, tags: Mapping[str, str]) -> Ensured[Bucket]:
-    """Make the bucket when there is none: private, encrypted, marked as ours. A user's own is used as it is.
-
-    `tags` are the user's, for the new bucket; stages may share it, so afterwards nobody compares them.
-    Left behind on failure: a bucket that the next run makes private. Raises CloudError when the name is another
-    account's, or the bucket is in another region.
-    """
-    found = read_bucket(aws, name)
-    created = found is None
-    if found is None:
-        _create_bucket(aws, name, {**tags, **names.bucket_tags()})
-        found = _await_bucket(aws, name)
-    if found.region != aws.region:
-        raise CloudError(
-            f"the bucket {name} is in {found.region}, and the stage in {aws.region}",
-            hint=f"set another bucket in thampi.toml, or region to {found.region}",
-        )
-    lacking = bucket_changes(found)
-    s3 = aws.client("s3")
-    with session.doing(f"making the bucket {name} private and encrypted"):
-        # AWS does both by itself since 2023; what plays AWS may not.
-        if not found.private:
-            _settling(
-                aws, lambda: s3.put_public_access_block(**_of(aws, name), PublicAccessBlockConfiguration=_PRIVATE)
-            )
-        if not found.encrypted:
-            _settling(
-                aws, lambda: s3.put_bucket_encryption(**_of(aws, name), ServerSideEncryptionConfiguration=_ENCRYPTED)
-            )
-    found = replace(found, private=True, encrypted=True)
-    if created:
-        return Ensured(found, "created")
-    return Ensured(found, "changed", lacking) if lacking else Ensured(found, "left")
-
-
-def remove_bucket(aws: Aws, name: str) -> bool:
-    """Delete the bucket when it is ours and empty, and say whether it is gone: False leaves it as it was.
-
-    Raises CloudError when it is another account's.
-    """
-    found = read_bucket(aws, name)
-    if found is None:
-        return True
-    if not found.ours:
-        return False
-    with session.doing(f"deleting the bucket {name}"), session.absent_is_fine("NoSuchBucket"):
-        try:
-            aws.client("s3").delete_bucket(**_of(aws, name))
-        except ClientError as error:
-            if session.code_of(error) != "BucketNotEmpty":  # S3 itself decides: nothing can slip in meanwhile
-                raise
-            return False
-    return True
 
 
 def read_model(aws: Aws, bucket: str, project: str, instance_id: str) -> Stored | None:
@@ -248,11 +131,6 @@ def remove_models(aws: Aws, bucket: str, project: str) -> None:
     _remove(aws, bucket, names.models_prefix(project))
 
 
-def _of(aws: Aws, bucket: str) -> dict[str, str]:
-    """Return what every call says: the bucket, and whose it must be (nobody gets our models by having its name)."""
-    return {"Bucket": bucket, "ExpectedBucketOwner": aws.account}
-
-
 def _url(bucket: str, prefix: str) -> str:
     return f"s3://{bucket}/{prefix}"
 
@@ -265,72 +143,8 @@ def _prefix(project: str, instance_id: str) -> str:
     return names.model_prefix(project, instance_id)
 
 
-def _create_bucket(aws: Aws, name: str, tags: Mapping[str, str]) -> None:
-    s3 = aws.client("s3")
-    tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
-    # us-east-1 is where buckets go that name no region, and it refuses its own name.
-    wanted: dict[str, Any] = {} if aws.region == "us-east-1" else {"LocationConstraint": aws.region}
-    # boto3 before 1.40 doesn't know that a bucket can be born with tags.
-    if "Tags" in s3.meta.service_model.shape_for("CreateBucketConfiguration").members:
-        wanted["Tags"] = tag_set
-    configuration = {"CreateBucketConfiguration": wanted} if wanted else {}
-    with session.doing(f"making the bucket {name}"):
-        try:
-            # Repeating it makes no second one: when the answer is lost, the name is ours already.
-            with session.absent_is_fine("BucketAlreadyOwnedByYou"):
-                _settling(aws, lambda: s3.create_bucket(Bucket=name, **configuration))
-        except ClientError as error:
-            if session.code_of(error) not in _REFUSED_NAMES:
-                raise
-            what, hint = _REFUSED_NAMES[session.code_of(error)]
-            raise CloudError(f"the bucket {name} {what}", hint=hint) from error
-        if not tags.items() <= _settling(aws, lambda: _read_tags(aws, name)).items():
-            _settling(aws, lambda: s3.put_bucket_tagging(**_of(aws, name), Tagging={"TagSet": tag_set}))
-
-
-def _await_bucket(aws: Aws, name: str) -> Bucket:
-    for _ in range(_TRIES):
-        if found := read_bucket(aws, name):
-            return found
-        aws.sleep(_PAUSE_S)
-    raise CloudError(f"the bucket {name} was made and does not appear", hint="run the same command again in a minute")
-
-
-def _settling(aws: Aws, call: Callable[[], T]) -> T:
-    """Make the call, again and again while S3 is still busy with the bucket's making or an earlier one's deletion."""
-    for _ in range(_TRIES):
-        try:
-            return call()
-        except ClientError as error:
-            if session.code_of(error) not in {"NoSuchBucket", "OperationAborted"}:
-                raise
-        aws.sleep(_PAUSE_S)
-    return call()
-
-
-def _read_tags(aws: Aws, name: str) -> dict[str, str]:
-    with session.absent_is_fine("NoSuchTagSet"):
-        found = aws.client("s3").get_bucket_tagging(**_of(aws, name))
-        return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
-    return {}
-
-
-def _is_private(aws: Aws, name: str) -> bool:
-    with session.absent_is_fine("NoSuchPublicAccessBlockConfiguration"):
-        found = aws.client("s3").get_public_access_block(**_of(aws, name))["PublicAccessBlockConfiguration"]
-        return bool(_PRIVATE.items() <= found.items())
-    return False
-
-
-def _is_encrypted(aws: Aws, name: str) -> bool:
-    with session.absent_is_fine("ServerSideEncryptionConfigurationNotFoundError"):
-        aws.client("s3").get_bucket_encryption(**_of(aws, name))
-        return True
-    return False
-
-
 def _objects(aws: Aws, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
-    for page in aws.client("s3").get_paginator("list_objects_v2").paginate(**_of(aws, bucket), Prefix=prefix):
+    for page in aws.client("s3").get_paginator("list_objects_v2").paginate(**buckets.of(aws, bucket), Prefix=prefix):
         yield from page.get("Contents", ())
 
 
@@ -342,7 +156,7 @@ def _sizes(aws: Aws, bucket: str, prefix: str) -> dict[str, int]:
 
 def _read_manifest(aws: Aws, bucket: str, prefix: str) -> bytes | None:
     with session.absent_is_fine("NoSuchKey"):
-        found = aws.client("s3").get_object(**_of(aws, bucket), Key=prefix + bundle.MANIFEST)
+        found = aws.client("s3").get_object(**buckets.of(aws, bucket), Key=prefix + bundle.MANIFEST)
         return bytes(found["Body"].read())
     return None
 
@@ -461,7 +275,7 @@ def _checksums(path: Path, parts: Iterable[Part]) -> frozenset[str]:
 def _is_there(aws: Aws, bucket: str, key: str, size: int, checksums: frozenset[str], *, unproven: bool) -> bool:
     """Say whether S3 has the file; `unproven` is what to say of the right size where S3 keeps no checksum."""
     with session.absent_is_fine("404", "NoSuchKey"):
-        head = aws.client("s3").head_object(**_of(aws, bucket), Key=key, ChecksumMode="ENABLED")
+        head = aws.client("s3").head_object(**buckets.of(aws, bucket), Key=key, ChecksumMode="ENABLED")
         checksum = head.get("ChecksumCRC32")
         # That of an upload in parts has their number behind it: `6tX0Cg==-2`.
         is_same = unproven if checksum is None else checksum.partition("-")[0] in checksums
@@ -473,7 +287,7 @@ def _commit(aws: Aws, bucket: str, prefix: str, manifest: bytes, about: About) -
     for _ in range(_TRIES):
         with session.absent_is_fine(*_CONFLICTS):
             aws.client("s3").put_object(
-                **_of(aws, bucket),
+                **buckets.of(aws, bucket),
                 Key=prefix + bundle.MANIFEST,
                 Body=manifest,
                 ContentType="application/json",
@@ -496,10 +310,10 @@ def _abort_uploads(aws: Aws, bucket: str, prefix: str) -> None:
     """Clear away what killed uploads have left: it costs money and is seen nowhere."""
     s3 = aws.client("s3")
     with session.absent_is_fine("AccessDenied"):  # few are allowed to look for them, and nothing else depends on it
-        for page in s3.get_paginator("list_multipart_uploads").paginate(**_of(aws, bucket), Prefix=prefix):
+        for page in s3.get_paginator("list_multipart_uploads").paginate(**buckets.of(aws, bucket), Prefix=prefix):
             for upload in page.get("Uploads", ()):
                 with session.absent_is_fine("NoSuchUpload"):
-                    s3.abort_multipart_upload(**_of(aws, bucket), Key=upload["Key"], UploadId=upload["UploadId"])
+                    s3.abort_multipart_upload(**buckets.of(aws, bucket), Key=upload["Key"], UploadId=upload["UploadId"])
 
 
 def _remove(aws: Aws, bucket: str, prefix: str) -> None:
@@ -518,7 +332,7 @@ def _delete(aws: Aws, bucket: str, identities: Sequence[Mapping[str, str]]) -> N
     at_once = 1000  # S3 takes no more
     for start in range(0, len(identities), at_once):
         some = {"Objects": identities[start : start + at_once], "Quiet": True}
-        for error in aws.client("s3").delete_objects(**_of(aws, bucket), Delete=some).get("Errors", ()):
+        for error in aws.client("s3").delete_objects(**buckets.of(aws, bucket), Delete=some).get("Errors", ()):
             raise CloudError(
                 f"s3://{bucket}/{error.get('Key')} can't be deleted: {error.get('Code')}: {error.get('Message')}",
                 hint="have s3:DeleteObject and s3:DeleteObjectVersion allowed, and run the same command again",
@@ -528,10 +342,10 @@ def _delete(aws: Aws, bucket: str, identities: Sequence[Mapping[str, str]]) -> N
 def _identities(aws: Aws, bucket: str, prefix: str) -> Iterator[dict[str, str]]:
     """Yield what a deletion has to name: in a bucket that keeps versions, each of them and each mark of a deletion."""
     s3 = aws.client("s3")
-    if "Status" not in s3.get_bucket_versioning(**_of(aws, bucket)):
+    if "Status" not in s3.get_bucket_versioning(**buckets.of(aws, bucket)):
         for entry in _objects(aws, bucket, prefix):
             yield {"Key": entry["Key"]}
         return
-    for page in s3.get_paginator("list_object_versions").paginate(**_of(aws, bucket), Prefix=prefix):
+    for page in s3.get_paginator("list_object_versions").paginate(**buckets.of(aws, bucket), Prefix=prefix):
         for entry in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
             yield {"Key": entry["Key"], "VersionId": entry["VersionId"]}

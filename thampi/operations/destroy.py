@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thampi import names
-from thampi.aws import function, gateway, lock, logs, registry, role, store
+from thampi.aws import buckets, function, gateway, lock, logs, registry, role, store
 from thampi.config import Stage
 from thampi.errors import ConfigError
 from thampi.operations.place import Place
@@ -45,13 +45,13 @@ def destroy(
                 f"--all would delete the images and models that {', '.join(alive)} still serves",
                 hint=f"thampi destroy {alive[0]} first",
             )
-    if store.read_bucket(aws, place.bucket) is None:
+    if buckets.read(aws, place.bucket) is None:
         return _delete_stage(stage, place)
     with lock.hold(aws, place.bucket, name, stage.stage, who=who, force=force) as held:
         gone = _delete_stage(stage, place, before_each=held.check)
         if everything:
             gone += _delete_shared(stage, place)
-    if everything and store.remove_bucket(aws, place.bucket):
+    if everything and buckets.remove(aws, place.bucket):
         gone.append(Gone("bucket", place.bucket, True))
     return gone
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from thampi import names, recipe
-from thampi.aws import function, gateway, logs, registry, role, store
+from thampi.aws import buckets, function, gateway, logs, registry, role
 from thampi.builder import build as docker_build
 from thampi.builder import client as docker_client
 from thampi.config import Stage
@@ -54,7 +54,7 @@ def examine_place(stage: Stage, find: Callable[[], Place]) -> Iterator[Finding]:
     aws, name, at = place.aws, stage.name, stage.stage
     yield Finding("credentials", True, f"{aws.caller}, {place}")
     tries: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("S3", lambda: store.read_bucket(aws, place.bucket)),
+        ("S3", lambda: buckets.read(aws, place.bucket)),
         ("ECR", lambda: registry.read(aws, name)),
         ("IAM", lambda: stage.role_arn or role.read(aws, name, at)),
         ("CloudWatch Logs", lambda: logs.read(aws, name, at)),

@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from thampi import names
-from thampi.aws import function, gateway, lock, logs, registry, release, role, store, trial
+from thampi.aws import buckets, function, gateway, lock, logs, registry, release, role, store, trial
 from thampi.aws.ensured import Ensured
 from thampi.config import Stage
 from thampi.errors import BundleError, CloudError, ReleaseError
@@ -79,7 +79,7 @@ def examine(stage: Stage, plan: Plan, place: Place) -> Pushed:
     Raises BundleError when the bundle's instance id was pushed with another content.
     """
     aws = place.aws
-    bucket = store.read_bucket(aws, place.bucket)
+    bucket = buckets.read(aws, place.bucket)
     stored = store.read_model(aws, place.bucket, stage.name, plan.about.instance_id) if bucket else None
     wanted_manifest = desired.manifest_sha256(stage)
     if stored is not None and stored.manifest_sha256 != wanted_manifest:
@@ -90,7 +90,7 @@ def examine(stage: Stage, plan: Plan, place: Place) -> Pushed:
     image = registry.read_image(aws, stage.name, plan.model.digest)
     found_api = gateway.read(aws, stage.name, stage.stage)
     rows = [
-        _row("bucket", place.bucket, bucket, store.bucket_changes(bucket) if bucket else ()),
+        _row("bucket", place.bucket, bucket, buckets.changes(bucket) if bucket else ()),
         _row("model", plan.about.instance_id, stored),
         *_examine_ground(stage, place),
         _row("image", plan.model.digest, image),
@@ -123,7 +123,7 @@ def push(
     if not seen.changed:
         return seen
     aws = place.aws
-    bucket = store.ensure_bucket(aws, place.bucket, desired.bucket_tags(stage))
+    bucket = buckets.ensure(aws, place.bucket, desired.bucket_tags(stage))
     with lock.hold(aws, place.bucket, stage.name, stage.stage, who=who(), force=force) as held:
         (image, repository), model, ground = _side_by_side(
             lambda: _image(stage, plan, place, deliver),
