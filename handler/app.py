@@ -21,6 +21,9 @@ from .startup import Startup
 
 log = logging.getLogger("thampi")
 
+# Lambda refuses an event of more than 6 MB; its emulator cuts it off there, and what is left is no JSON.
+_CUT_OFF = 6_000_000
+
 
 class Invocation(Protocol):
     """What Lambda says of one call; awslambdaric's LambdaContext."""
@@ -52,6 +55,8 @@ class Application:
                 lambda data: self._predict(data, {}, invocation),
                 invocation.aws_request_id,
             )
+        if isinstance(event, bytes) and len(event) >= _CUT_OFF:
+            return self._too_large(invocation, began)
         request = events.read(event)
         if request is None:
             return self._direct(event, invocation, began)
@@ -84,6 +89,19 @@ class Application:
             return refusal.body(request_id)
         self._note(request_id, "direct", 200, began)
         return body
+
+    def _too_large(self, invocation: Invocation, began: float) -> dict[str, Any]:
+        """Answer what was cut off, and so tells no longer who sent it, as a gateway's caller should hear it."""
+        request_id = invocation.aws_request_id
+        refusal = Refusal(413, "too_large", "the request has more than 6 MB, and Lambda takes no more")
+        self._note(request_id, "none", refusal.status, began)
+        headers = {"content-type": "application/json", "x-request-id": request_id}
+        return {
+            "statusCode": refusal.status,
+            "headers": headers,
+            "body": refusal.body(request_id).decode(),
+            "isBase64Encoded": False,
+        }
 
     def _note(self, request_id: str, route: str, status: int, began: float) -> None:
         latency_ms = (time.perf_counter() - began) * 1000

@@ -107,7 +107,7 @@ def probe_image(engine, tmp_path_factory):
     base_reference = recipe.reference(recipe.BASE, base)
     found = client.find(os.environ)
     if not build.has(found, base_reference):
-        build.build(base, base_reference, client=found, environ=os.environ, show=print)
+        build.build(base, base_reference, client=found, show=print)
     folder = tmp_path_factory.mktemp("probe")
     (folder / "probe.py").write_text(PROBE)
     (folder / "Dockerfile").write_text(DOCKERFILE.format(base=base_reference, pid=os.getpid()))

@@ -598,3 +598,12 @@ def test_data_comes_back_however_deep_it_is_nested(depth, status):
     assert reply.status == status
     if status == 200:
         assert reply.body.count("[") == depth
+
+
+def test_an_event_that_was_cut_off_at_six_megabytes_is_a_413_and_not_an_answer():
+    served = serve()
+    cut_off = json.dumps(sample("function-url") | {"body": "x" * 7_000_000}).encode()[:6_291_456]
+    reply = served.http(cut_off)
+    assert reply.status == 413
+    assert reply.json["error"]["type"] == "too_large"
+    assert served.lines[-1]["status_4xx"] == 1

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 
 _KEPT = 20
-_LAG_S = 0.2  # a log comes a little later than the answer to which it belongs
+_LAG_S = 0.5  # a log comes a little later than the answer to which it belongs, on a busy machine more than a little
 
 
 class LastLines:
@@ -23,7 +23,7 @@ class LastLines:
 
     def shown(self) -> str:
         """Return them indented, each after a line break, once no more of them come."""
-        until = time.monotonic() + 1
-        while time.monotonic() < min(until, self._changed + _LAG_S):
+        asked = time.monotonic()
+        while time.monotonic() < min(asked + 2, max(asked, self._changed) + _LAG_S):
             time.sleep(0.02)
         return "".join(f"\n  {line}" for line in list(self._kept))
