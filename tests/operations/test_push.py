@@ -13,7 +13,8 @@ from moto.iam.models import IAMBackend
 
 import thampi
 from tests.operations.stand import BUCKET, Scale, refusal
-from thampi.aws import lock, session
+from thampi import names
+from thampi.aws import lock, release, session
 from thampi.config import Build, Masked, Vpc
 from thampi.errors import BundleError, CloudError, ReleaseError, ThampiError
 from thampi.operations import push
@@ -750,3 +751,18 @@ def test_what_aws_says_is_told_with_the_cure_and_callers_keep_what_they_have(
     assert stand.answers() == ("model-2" if update else None)
     stand.push(other_model(stand))
     assert stand.answers() == "model-3"
+
+
+def test_a_run_that_is_to_stop_makes_nothing_live(stand):
+    asked = []
+
+    def stop_after_the_trial():
+        asked.append(None)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stand.push(go_on=stop_after_the_trial)
+    assert release.read_live(stand.place.aws, names.function(stand.stage.name, stand.stage.stage)) is None
+    stand.push(force=True)
+    assert release.read_live(stand.place.aws, names.function(stand.stage.name, stand.stage.stage)) is not None

@@ -110,11 +110,13 @@ def push(
     deliver: Deliver,
     say: Say,
     uploaded: Callable[[int], None] = lambda size: None,
+    go_on: Callable[[], None] = lambda: None,
     force: bool = False,
 ) -> Pushed:
     """Make the stage serve this model, unless it does; `force` takes the lock of a run that died.
 
     `deliver` brings the image into the registry when it isn't there; `uploaded` gets the bytes of the model that went.
+    `go_on` is asked before the steps that callers can see: it raises when the run is to stop.
 
     Raises ReleaseError when the new version does not answer (callers still get the old one), BuildError, BundleError
     and CloudError for what their names say; whatever was made by then is found again by the next push.
@@ -130,8 +132,13 @@ def push(
             lambda: store.ensure_model(aws, place.bucket, stage.name, stage.model_dir, plan.about, progress=uploaded),
             lambda: _ground(stage, place),
         )
-        held.check()
-        released, version, trial_ms, tightened = _release(stage, plan, place, image.value, model.value, held, say)
+
+        def check() -> None:
+            go_on()
+            held.check()
+
+        check()
+        released, version, trial_ms, tightened = _release(stage, plan, place, image.value, model.value, check, say)
         api, permission = _endpoint(stage, place)
     rows = (
         Row("bucket", place.bucket, bucket.action, bucket.changes),
@@ -187,7 +194,7 @@ def _ground(stage: Stage, place: Place) -> tuple[Row, ...]:
 
 
 def _release(
-    stage: Stage, plan: Plan, place: Place, image_digest: str, stored: store.Stored, held: lock.Lock, say: Say
+    stage: Stage, plan: Plan, place: Place, image_digest: str, stored: store.Stored, check: Callable[[], None], say: Say
 ) -> tuple[Row, str, int, tuple[str, ...]]:
     """Publish, try, and make live what is wanted; leave what is live already.
 
@@ -217,7 +224,7 @@ def _release(
     tried = trial.try_out(aws, wanted.name, version.number, {"thampi": "trial"}, stage.timeout_s)
     if not tried.ok:
         raise _refused(stage, version.number, live, tried)
-    held.check()
+    check()
     found_api = gateway.read(aws, stage.name, stage.stage)
     tightened: tuple[str, ...] = ()
     if found_api is not None:
