@@ -524,7 +524,7 @@ def test_of_two_pushes_of_a_stage_at_once_one_gets_through_and_the_other_says_wh
     assert len([each for each in apis if each["Name"] == project.function]) == 1
 
 
-@pytest.mark.long  # it passes from a terminal, and not yet from a shell's background, where Ctrl-C is ignored
+@pytest.mark.long  # it fails at times at the third moment: the push goes on after Ctrl-C; the cause is not known yet
 def test_an_interrupted_push_is_finished_by_the_next(new_project, shared_aws):
     slow = ("import time", "time.sleep(2)", 'return {"said": args}')  # its trial is not over before it is interrupted
     project = new_project(shared_aws, predict=slow)
