@@ -129,7 +129,7 @@ class Stand:
         """Push as `thampi push` does, with `deliver` in docker's stead."""
         stage = stage or self.stage
         plan = self.plan(stage)
-        arguments = {"deliver": lambda uri, login: self.deliver(plan, login), "say": self.said.append, **more}
+        arguments = {"deliver": lambda uri, login, go_on: self.deliver(plan, login), "say": self.said.append, **more}
         return push.push(stage, plan, self.place, force=force, **arguments)
 
     def deliver(self, plan: build.Plan, login: Callable[[], Any]) -> str:

@@ -1,9 +1,13 @@
 """A push makes a URL that answers, in an order in which callers never get what doesn't, and only what differs."""
 
+import contextlib
 import dataclasses
 import io
 import json
 import re
+import signal
+import threading
+import time
 from base64 import b64encode
 from dataclasses import replace
 
@@ -13,7 +17,6 @@ from moto.iam.models import IAMBackend
 
 import thampi
 from tests.operations.stand import BUCKET, Scale, refusal
-from thampi import names
 from thampi.aws import lock, release, session
 from thampi.config import Build, Masked, Vpc
 from thampi.errors import BundleError, CloudError, ReleaseError, ThampiError
@@ -496,7 +499,7 @@ def test_another_registry_is_named_in_the_image_and_in_the_login(stand):
     place = replace(stand.place, registry="localhost:5000")
     plan, given = stand.plan(stand.stage), []
 
-    def deliver(uri, login):
+    def deliver(uri, login, go_on):
         given.append((uri, login().host))
         return stand.deliver(plan, login)
 
@@ -509,7 +512,7 @@ def test_another_registry_is_named_in_the_image_and_in_the_login(stand):
 def test_the_image_that_another_run_pushed_meanwhile_is_taken(stand):
     plan = stand.plan(stand.stage)
 
-    def deliver(uri, login):
+    def deliver(uri, login, go_on):
         stand.deliver(plan, login)  # the other run
         return  # the tag was taken
 
@@ -519,12 +522,12 @@ def test_the_image_that_another_run_pushed_meanwhile_is_taken(stand):
 
 def test_an_image_that_is_gone_again_is_an_error(stand):
     with pytest.raises(CloudError, match="was pushed by another run, and is gone again"):
-        stand.push(deliver=lambda uri, login: None)
+        stand.push(deliver=lambda uri, login, go_on: None)
     assert "lambda.CreateFunction" not in stand.calls
 
 
 def test_a_step_that_fails_beside_others_lets_them_end(stand):
-    def fails(uri, login):
+    def fails(uri, login, go_on):
         raise ThampiError("no engine", hint=None)
 
     with pytest.raises(ThampiError, match="no engine"):
@@ -626,7 +629,7 @@ def test_every_arn_and_host_is_of_the_partition_and_the_second_push_only_reads(
     place, plan, calls = elsewhere(region, partition), stand.plan(stand.stage), []
     aws = place.aws
 
-    def deliver(uri, login):
+    def deliver(uri, login, go_on):
         assert login().host.startswith(f"123456789012.dkr.ecr.{region}.")  # moto knows one suffix only
         here, stand.clients["ecr"] = stand.clients["ecr"], aws.client("ecr")
         try:
@@ -753,16 +756,24 @@ def test_what_aws_says_is_told_with_the_cure_and_callers_keep_what_they_have(
     assert stand.answers() == "model-3"
 
 
-def test_a_run_that_is_to_stop_makes_nothing_live(stand):
-    asked = []
+def test_a_run_that_was_stopped_begins_nothing_new(stand):
+    heard = threading.Event()
 
-    def stop_after_the_trial():
-        asked.append(None)
-        if len(asked) == 2:
-            raise KeyboardInterrupt
+    def deliver(uri, login, go_on):
+        """Stop the run as Ctrl-C does, and ask until the news has come to this thread."""
+        go_on()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        with contextlib.suppress(KeyboardInterrupt):
+            for _ in range(1000):
+                time.sleep(0.005)
+                go_on()
+            return
+        heard.set()
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stand.push(go_on=stop_after_the_trial)
-    assert release.read_live(stand.place.aws, names.function(stand.stage.name, stand.stage.stage)) is None
+        stand.push(deliver=deliver)
+    assert heard.is_set()
+    assert release.read_live(stand.place.aws, NAME) is None
     stand.push(force=True)
-    assert release.read_live(stand.place.aws, names.function(stand.stage.name, stand.stage.stage)) is not None
+    assert release.read_live(stand.place.aws, NAME) is not None

@@ -288,10 +288,11 @@ def test_a_save_while_a_model_is_loaded_breaks_no_load(tmp_path):
 
     saver = threading.Thread(target=save_all_the_time)
     saver.start()
+    seen = []
     try:
-        seen = [float(thampi.load(place).held[-1]) for _ in range(400)]
+        while len(seen) < 400 or len(set(seen)) < 10:  # however the machine shares its time; pytest has a limit
+            seen.append(float(thampi.load(place).held[-1]))
     finally:
         done.set()
         saver.join()
     assert seen == sorted(seen)  # never an older one again
-    assert len(set(seen)) > 3

@@ -1,13 +1,9 @@
 """The commands that change or ask AWS, or what plays it on this machine."""
 
-import contextlib
 import functools
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -44,7 +40,7 @@ def _push(name: str, flags: dict[str, str | None], *, verbose: bool, as_json: bo
         done = operation.examine(stage, plan, where)
     else:
         size = sum(file.size for file in plan.about.files.values())
-        with _interruptible() as go_on, terminal.push_progress(size, verbose=verbose) as progress:
+        with terminal.push_progress(size, verbose=verbose) as progress:
             deliver = functools.partial(
                 delivery.deliver, stage=stage, plan=plan, environ=os.environ, say=terminal.say, progress=progress
             )
@@ -55,7 +51,6 @@ def _push(name: str, flags: dict[str, str | None], *, verbose: bool, as_json: bo
                 deliver=deliver,
                 say=terminal.say,
                 uploaded=progress.upload,
-                go_on=go_on,
                 force=force,
             )
     if as_json:
@@ -75,33 +70,6 @@ def _push(name: str, flags: dict[str, str | None], *, verbose: bool, as_json: bo
         terminal.say('anybody who knows the URL can call it (auth = "none"); auth = "iam" lets only AWS identities in')
     if done.url:
         terminal.result(done.url)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[Callable[[], None]]:
-    """Yield what raises KeyboardInterrupt once Ctrl-C was pressed.
-
-    The exception itself can get lost where C code of a library clears it; a release must not go out after that.
-    """
-    pressed = threading.Event()
-
-    def note(number: int, frame: object) -> None:
-        pressed.set()
-        raise KeyboardInterrupt
-
-    def go_on() -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:  # nohup, or a shell's background: it stays so
-        yield go_on
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield go_on
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _action(action: str, would: str) -> str:

@@ -24,6 +24,7 @@ class Progress(Protocol):
 def deliver(
     repository_uri: str,
     login: Callable[[], docker_push.Login],
+    go_on: Callable[[], None],
     *,
     stage: Stage,
     plan: Plan,
@@ -33,9 +34,12 @@ def deliver(
 ) -> str | None:
     """Push the image of the plan and return its digest; None when its tag was taken meanwhile.
 
+    Between the steps `go_on` is asked, which raises when the run has been stopped.
+
     Raises BuildError for an image that can't be built, pushed, or run by Lambda.
     """
     reference = build.build(plan, environ=environ, say=say, show=progress.build)
+    go_on()
     say(f"pushing image {reference}")
     try:
         with contextlib.closing(engine.connect()) as client:

@@ -44,8 +44,11 @@ _LAST_LINES = 16  # the model's traceback, and ours after it
 _NOISE = re.compile(r'^\{"_aws"|^(START|END) RequestId: |\(rapid\)')
 
 
-# Called with the repository's URI and what gives a login; returns the digest, None when another run had the tag first.
-Deliver = Callable[[str, Callable[[], registry.Login]], str | None]
+# Raises when the run has been stopped: only the main thread gets Ctrl-C.
+GoOn = Callable[[], None]
+# Called with the repository's URI, what gives a login, and what it is to ask between its steps; returns the digest,
+# None when another run had the tag first.
+Deliver = Callable[[str, Callable[[], registry.Login], GoOn], str | None]
 
 
 @dataclass(frozen=True)
@@ -110,13 +113,11 @@ def push(
     deliver: Deliver,
     say: Say,
     uploaded: Callable[[int], None] = lambda size: None,
-    go_on: Callable[[], None] = lambda: None,
     force: bool = False,
 ) -> Pushed:
     """Make the stage serve this model, unless it does; `force` takes the lock of a run that died.
 
     `deliver` brings the image into the registry when it isn't there; `uploaded` gets the bytes of the model that went.
-    `go_on` is asked before the steps that callers can see: it raises when the run is to stop.
 
     Raises ReleaseError when the new version does not answer (callers still get the old one), BuildError, BundleError
     and CloudError for what their names say; whatever was made by then is found again by the next push.
@@ -128,17 +129,14 @@ def push(
     bucket = buckets.ensure(aws, place.bucket, desired.bucket_tags(stage))
     with lock.hold(aws, place.bucket, stage.name, stage.stage, who=who(), force=force) as held:
         (image, repository), model, ground = _side_by_side(
-            lambda: _image(stage, plan, place, deliver),
-            lambda: store.ensure_model(aws, place.bucket, stage.name, stage.model_dir, plan.about, progress=uploaded),
-            lambda: _ground(stage, place),
+            lambda go_on: _image(stage, plan, place, deliver, go_on),
+            lambda go_on: store.ensure_model(
+                aws, place.bucket, stage.name, stage.model_dir, plan.about, progress=uploaded
+            ),
+            lambda _: _ground(stage, place),
         )
-
-        def check() -> None:
-            go_on()
-            held.check()
-
-        check()
-        released, version, trial_ms, tightened = _release(stage, plan, place, image.value, model.value, check, say)
+        held.check()
+        released, version, trial_ms, tightened = _release(stage, plan, place, image.value, model.value, held.check, say)
         api, permission = _endpoint(stage, place)
     rows = (
         Row("bucket", place.bucket, bucket.action, bucket.changes),
@@ -162,7 +160,7 @@ def push(
 
 
 def _image(
-    stage: Stage, plan: Plan, place: Place, deliver: Deliver
+    stage: Stage, plan: Plan, place: Place, deliver: Deliver, go_on: GoOn
 ) -> tuple[Ensured[str], Ensured[registry.Repository]]:
     """Have the image in the registry, and return its digest; what is there is neither built nor pushed."""
     aws, tag = place.aws, plan.model.digest
@@ -170,7 +168,8 @@ def _image(
     found = registry.read_image(aws, stage.name, tag)
     digest = None
     if found is None:
-        digest = deliver(registry.uri(repository.value, place.registry), lambda: registry.login(aws, place.registry))
+        uri = registry.uri(repository.value, place.registry)
+        digest = deliver(uri, lambda: registry.login(aws, place.registry), go_on)
         # Without a digest another push of the recipe was faster: the tag is the recipe's digest, so theirs is ours.
         found = (
             registry.check_pushed(aws, stage.name, tag, digest) if digest else registry.read_image(aws, stage.name, tag)
@@ -315,29 +314,37 @@ def _refused(stage: Stage, version: str, live: release.Live | None, tried: trial
     )
 
 
-def _side_by_side(*steps: Callable[[], Any]) -> list[Any]:
+def _side_by_side(*steps: Callable[[GoOn], Any]) -> list[Any]:
     """Run steps that need nothing of each other; when one fails, the others end before its failure is raised.
 
-    After Ctrl-C they get a moment to tidy up: the client of a build, say, has got the same signal. What still goes on
-    then ends with the process. Not an executor's `with`: it would wait for a whole upload; and before Python 3.13 a
-    join that is interrupted takes the thread for ended, and the process goes while it still works.
+    After Ctrl-C they get a moment to tidy up: the client of a build, say, has got the same signal; what asks `go_on`
+    begins nothing new. What still goes on then ends with the process. Not an executor's `with`: it would wait for a
+    whole upload; and before Python 3.13 a join that is interrupted takes the thread for ended, and the process goes
+    while it still works.
     """
-    running: list[Future[Any]] = [Future() for _ in steps]
-    for step, each in zip(steps, running, strict=True):
-        threading.Thread(target=_run, args=(step, each), name="push", daemon=True).start()
+    stopped = threading.Event()
+
+    def go_on() -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+
+    def run(step: Callable[[GoOn], Any], told: "Future[Any]") -> None:
+        try:
+            told.set_result(step(go_on))
+        except BaseException as error:
+            told.set_exception(error)
+
+    begun: list[Future[Any]] = []
     try:
-        wait(running)
+        for step in steps:
+            begun.append(Future())
+            threading.Thread(target=run, args=(step, begun[-1]), name="push", daemon=True).start()
+        wait(begun)
     except KeyboardInterrupt:
-        wait(running, timeout=_TIDY_UP_S)
+        stopped.set()
+        wait(begun, timeout=_TIDY_UP_S)
         raise
-    return [each.result() for each in running]
-
-
-def _run(step: Callable[[], Any], told: "Future[Any]") -> None:
-    try:
-        told.set_result(step())
-    except BaseException as error:
-        told.set_exception(error)
+    return [each.result() for each in begun]
 
 
 def _now() -> str:
