@@ -33,6 +33,11 @@ def api(project: str, stage: str) -> str:
     return function(project, stage)
 
 
+def rule(project: str, stage: str) -> str:
+    """Name the EventBridge rule that keeps the function warm."""
+    return function(project, stage)
+
+
 def log_group(project: str, stage: str) -> str:
     """Name the log group; Lambda itself prescribes it."""
     return f"/aws/lambda/{function(project, stage)}"

@@ -126,6 +126,31 @@ def lambda_changes_tmp(monkeypatch):
     _before(monkeypatch, LambdaFunction, "update_configuration", resize)
 
 
+def lambda_knows_digests(monkeypatch):
+    """The CodeSha256 of a function that is an image is the image's digest."""
+    configuration = LambdaFunction.get_configuration
+
+    def with_digest(self, on_create=False):
+        uri = self.code.get("ImageUri") or ""
+        if "@sha256:" in uri:
+            self.code_sha_256 = uri.rpartition("@sha256:")[2]
+        return configuration(self, on_create)
+
+    monkeypatch.setattr(LambdaFunction, "get_configuration", with_digest)
+
+
+def lambda_keeps_named_versions(monkeypatch):
+    """A version that an alias names, or gives a share to, can't be deleted."""
+
+    def is_free(self, name_or_arn, qualifier=None):
+        for alias in self._get_function_aliases(name_or_arn).values() if qualifier else ():
+            shares = (alias.routing_config or {}).get("AdditionalVersionWeights") or {}
+            if qualifier in (alias.function_version, *shares):
+                raise _Conflict(f"The version {qualifier} can't be deleted, because an alias names it: {alias.name}")
+
+    _before(monkeypatch, LambdaStorage, "del_function", is_free)
+
+
 def lambda_freezes_versions(monkeypatch):
     """A version shares nothing with $LATEST; its number is never given twice; when nothing was changed since the newest
     one, that is the answer; the revision and the digest that are given must be those of $LATEST."""

@@ -491,3 +491,17 @@ def test_a_function_that_never_goes_is_said(aws, meddler):
     meddler.before = lambda operation: answer if operation == "DeleteFunction" else None
     with pytest.raises(CloudError, match="still there"):
         function.remove(aws, "iris", "staging")
+
+
+def test_the_stages_of_a_project_are_known_by_their_functions_and_those_of_others_are_not(aws):
+    role = aws.client("iam").create_role(RoleName="stages", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    for name in ("thampi-a-live", "thampi-a-staging2", "thampi-a-b-live", "thampi-ab-live", "a-live", "thampi-a-"):
+        aws.client("lambda").create_function(
+            FunctionName=name,
+            PackageType="Image",
+            Code={"ImageUri": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/x@sha256:" + "1" * 64},
+            Role=role,
+        )
+    assert function.stages(aws, "a") == ("live", "staging2")
+    assert function.stages(aws, "a-b") == ("live",)
+    assert function.stages(aws, "none") == ()

@@ -397,3 +397,59 @@ def test_a_refusal_leaves_live_what_was(aws, meddler, operation):
         assert refused.value.hint
         meddler.stop()
         assert release.read_live(aws, NAME).version == "1"
+
+
+# ------------------------------------------------------------------------------------------- what is named, what goes
+
+
+def test_what_aliases_name_and_share_is_named_and_what_was_live_is_noted_newest_first(aws):
+    for memory_mb in (128, 256, 512, 1024):
+        push(aws, replace(WANTED, memory_mb=memory_mb))
+    shares = {"AdditionalVersionWeights": {"2": 0.5}}
+    aws.client("lambda").create_alias(FunctionName=NAME, Name="mine", FunctionVersion="1", RoutingConfig=shares)
+    assert release.named(aws, NAME) == ({"1", "2", "4"}, ("4", "3", "2", "1"))
+    live = release.read_live(aws, NAME)
+    release.point_live(aws, NAME, "2", live, share=("3", 0.25))
+    assert release.read_live(aws, NAME).before == ("4", "3", "1")
+    assert release.read_live(aws, NAME).candidate == ("3", 0.25)
+
+
+def test_a_share_that_is_not_said_does_not_stay(aws):
+    push(aws, WANTED)
+    push(aws, NEXT)
+    release.point_live(aws, NAME, "2", release.read_live(aws, NAME), share=("1", 0.25), ground="abc")
+    moved = release.point_live(aws, NAME, "2", release.read_live(aws, NAME), share=("1", 0.5))
+    assert moved.changes == ("share of 1: 25 % -> 50 %",)
+    moved = release.point_live(aws, NAME, "2", release.read_live(aws, NAME))
+    assert moved.changes == ("share of 1: 50 % -> none",)
+    live = release.read_live(aws, NAME)
+    assert (live.weights, live.ground, live.before) == ({}, "abc", ("1",))
+
+
+def test_a_version_is_deleted_once_and_never_latest_or_the_function(aws):
+    push(aws, WANTED)
+    push(aws, NEXT)
+    release.remove_version(aws, NAME, "1")
+    release.remove_version(aws, NAME, "1")
+    assert [each.number for each in release.versions(aws, NAME)] == ["2"]
+    for number in ("$LATEST", "live", "", "1a"):
+        with pytest.raises(ValueError, match="is no version"):
+            release.remove_version(aws, NAME, number)
+    assert function.read(aws, NAME) is not None
+
+
+def test_a_description_of_ours_is_read_back_and_others_are_not_mistaken_for_one():
+    parts = {"model": "9dbc", "recipe": "1a2b", "when": "2026-09-06T22:03:04Z", "who": "jo@host with spaces"}
+    assert release.said(release.describe(**parts)) == parts
+    assert release.said("model=9dbc, by hand") == {}
+    assert release.said("") == {}
+
+
+def test_who_was_allowed_under_an_id_is_no_longer(aws):
+    push(aws, WANTED)
+    release.allow(aws, NAME, "arn:rule", "thampi-warm", "events.amazonaws.com")
+    assert len(release.callers(aws, NAME)) == 2
+    release.disallow(aws, NAME, "thampi-warm")
+    release.disallow(aws, NAME, "thampi-warm")
+    (left,) = release.callers(aws, NAME)
+    assert left.startswith("thampi-gateway")

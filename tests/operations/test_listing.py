@@ -1,6 +1,10 @@
 """The stages of a project are told with their state; one that can't be asked doesn't hide the others."""
 
+import json
 from dataclasses import replace
+
+import pytest
+from botocore.awsrequest import AWSResponse
 
 from tests.operations.stand import refusal
 from thampi.errors import CloudError, ConfigError
@@ -64,3 +68,72 @@ def test_what_a_push_began_and_did_not_end_is_unfinished(stand):
     stand.clients["apigatewayv2"].delete_api(ApiId=api["ApiId"])
     (found,) = listing.states([stand.stage], lambda stage: stand.place)
     assert (found.state, found.url) == ("unfinished", "")
+
+
+def test_every_project_that_the_tags_show_is_listed_and_each_account_is_asked_once(stand, answers_of_tags):
+    asked, pages = answers_of_tags
+    lambdas = "arn:aws:lambda:eu-central-1:123456789012:function:thampi-"
+    pages += [
+        ([(f"{lambdas}b-staging", {"thampi:project": "b", "thampi:stage": "staging"})], True),
+        (
+            [
+                ("arn:aws:ecr:eu-central-1:123456789012:repository/thampi-b", {"thampi:project": "b"}),
+                (f"{lambdas}a-live", {"thampi:project": "a", "thampi:stage": "live", "team": "ml"}),
+                (
+                    "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/thampi-a-live",
+                    {
+                        "thampi:project": "a",
+                        "thampi:stage": "live",
+                    },
+                ),
+            ],
+            False,
+        ),
+    ]
+    found = listing.projects([stand.place, stand.place])
+    assert [(each.project, each.stage, each.things) for each in found] == [
+        ("a", "live", {"lambda": 1, "logs": 1}),
+        ("b", "", {"ecr": 1}),
+        ("b", "staging", {"lambda": 1}),
+    ]
+    assert {(each.account, each.region) for each in found} == {("123456789012", "eu-central-1")}
+    assert [each["TagFilters"] for each in asked] == [[{"Key": "thampi:project"}]] * 2
+
+
+@pytest.fixture
+def answers_of_tags(stand):
+    """Answer for the tagging API, which moto has for few services; what was asked."""
+    asked, pages = [], []
+    client = stand.place.aws.client("resourcegroupstaggingapi")
+
+    def reply(model, params, **_):
+        asked.append(json.loads(params["body"]))
+        listed, more = pages.pop(0)
+        mapping = [
+            {"ResourceARN": arn, "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]} for arn, tags in listed
+        ]
+        answer = {"ResourceTagMappingList": mapping, "PaginationToken": "more" if more else ""}
+        return AWSResponse("", 200, {}, None), answer
+
+    client.meta.events.register("before-call", reply)
+    return asked, pages
+
+
+def test_who_may_not_ask_by_tags_is_told(stand):
+    stand.before = lambda call: refusal("AccessDeniedException", 403) if call.endswith(".GetResources") else None
+    stand.place.aws._clients.pop("resourcegroupstaggingapi", None)
+    with pytest.raises(CloudError, match="AWS refuses GetResources"):
+        listing.projects([stand.place])
+
+
+def test_a_stage_that_can_not_be_asked_hides_no_project(stand):
+    said = []
+
+    def find(stage):
+        if stage.stage == "gone":
+            raise CloudError("no AWS region is set", hint=None)
+        return None if stage.stage == "asleep" else stand.place
+
+    stages = [replace(stand.stage, stage=name) for name in ("gone", "asleep", "staging")]
+    assert listing.places_of(stages, find, said.append) == [stand.place]
+    assert said == ["the account of stage gone can't be asked: no AWS region is set"]

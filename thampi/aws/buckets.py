@@ -49,8 +49,8 @@ class Bucket:
     encrypted: bool = True
 
 
-def read(aws: Aws, name: str) -> Bucket | None:
-    """Return the bucket, or None when no account has one of that name.
+def read(aws: Aws, name: str, *, closely: bool = True) -> Bucket | None:
+    """Return the bucket, or None when no account has one of that name; `closely`: also how it is, if it is ours.
 
     Raises CloudError when it is another account's, which AWS doesn't tell from one that we may not use.
     """
@@ -70,6 +70,8 @@ def read(aws: Aws, name: str) -> Bucket | None:
                 ) from error
             raise
         found = Bucket(name, head.get("BucketRegion", aws.region))
+        if not closely:
+            return found
         # Who may not read the tags didn't make it: then it counts as the user's own, and stays as it is.
         with session.absent_is_fine("AccessDenied"):
             found = replace(found, ours=names.bucket_tags().items() <= _read_tags(aws, name).items())
@@ -95,6 +97,8 @@ def ensure(aws: Aws, name: str, tags: Mapping[str, str]) -> Ensured[Bucket]:
     if found is None:
         _create(aws, name, {**tags, **names.bucket_tags()})
         found = _await(aws, name)
+        if not found.ours:  # it is: who may not read its tags made it all the same
+            found = replace(found, ours=True, private=False, encrypted=False)
     if found.region != aws.region:
         raise CloudError(
             f"the bucket {name} is in {found.region}, and the stage in {aws.region}",

@@ -56,6 +56,7 @@ class Found:
     reason_code: str  # why it isn't well; empty when it is
     reason: str
     modified: str  # when, in AWS's own spelling
+    reserved: int | None = None  # how many requests at once are kept for it; None of a version
 
 
 def read(aws: Aws, name: str, qualifier: str | None = None) -> Found | None:
@@ -137,6 +138,30 @@ def concurrency(aws: Aws) -> tuple[int, int]:
     with doing("reading the limits of Lambda"):
         limits = aws.client("lambda").get_account_settings()["AccountLimit"]
     return limits["ConcurrentExecutions"], limits["UnreservedConcurrentExecutions"]
+
+
+def reserve(aws: Aws, name: str, concurrency: int | None) -> None:
+    """Keep so much of the account's concurrency for the function, which then gets no more of it; None: nothing."""
+    client = aws.client("lambda")
+    with writing(f"reserving concurrency for {name}"):
+        if concurrency is None:
+            client.delete_function_concurrency(FunctionName=name)
+        else:
+            patiently(
+                aws,
+                lambda: client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=concurrency),
+            )
+
+
+def stages(aws: Aws, project: str) -> tuple[str, ...]:
+    """Name the stages of a project that have a function here, whoever's thampi.toml they stand in."""
+    ours = re.compile(re.escape(names.function(project, "")) + "([a-z][a-z0-9]*)")
+    found: list[str] = []
+    with doing(f"listing the functions of {project}"):
+        for page in aws.client("lambda").get_paginator("list_functions").paginate():
+            matches = (ours.fullmatch(each["FunctionName"]) for each in page["Functions"])
+            found += [match[1] for match in matches if match]
+    return tuple(sorted(found))
 
 
 def settled(aws: Aws, name: str, qualifier: str | None = None) -> Found:
@@ -221,6 +246,7 @@ def _found(answer: Mapping[str, Any]) -> Found:
         reason_code=one.get(f"{prefix}ReasonCode", ""),
         reason=one.get(f"{prefix}Reason", ""),
         modified=one.get("LastModified", ""),
+        reserved=answer.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
     )
 
 

@@ -61,15 +61,20 @@ def read(aws: Aws, project: str, stage: str) -> Found | None:
 
     One of that name without our tags is somebody else's, and not seen: API Gateway doesn't mind equal names.
     """
-    name, ours = names.api(project, stage), names.tags(project, stage).items()
-    with doing(f"reading the API {name}"):
-        apis = [api for api in _all(aws, "get_apis") if api["Name"] == name and ours <= api.get("Tags", {}).items()]
-        apis.sort(key=lambda api: (str(api["CreatedDate"]), api["ApiId"]))
+    with doing(f"reading the API {names.api(project, stage)}"):
+        apis = _ours(aws, project, stage)
         found = [_read(aws, api, project, stage) for api in apis]
     if not found:
         return None
     used = next((each for each in found if _is_whole(each.endpoint)), found[0])
     return replace(used, doubles=tuple(each.api_id for each in found if each is not used))
+
+
+def read_id(aws: Aws, project: str, stage: str) -> str | None:
+    """Find the API of a stage with one call; None when there is none, or more than one."""
+    with doing(f"reading the API {names.api(project, stage)}"):
+        apis = _ours(aws, project, stage)
+    return str(apis[0]["ApiId"]) if len(apis) == 1 else None
 
 
 def changes(found: Endpoint, wanted: Endpoint) -> tuple[str, ...]:
@@ -158,6 +163,19 @@ def source_arn(aws: Aws, api_id: str) -> str:
     return aws.arn("execute-api", f"{api_id}/*/*")
 
 
+def _ours(aws: Aws, project: str, stage: str) -> list[dict[str, Any]]:
+    name, ours = names.api(project, stage), names.tags(project, stage).items()
+    apis = [api for api in _all(aws, "get_apis") if api["Name"] == name and ours <= api.get("Tags", {}).items()]
+    return sorted(apis, key=lambda api: (str(api["CreatedDate"]), api["ApiId"]))
+
+
+def _tags(aws: Aws, api: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of an API: AWS lists them with it, what plays AWS locally those of its creation."""
+    if aws.endpoint_url is None:
+        return dict(api.get("Tags", {}))
+    return dict(aws.client("apigatewayv2").get_tags(ResourceArn=_arn(aws, api["ApiId"])).get("Tags", {}))
+
+
 def _read(aws: Aws, api: Mapping[str, Any], project: str, stage: str) -> Found:
     of = {"ApiId": api["ApiId"]}
     routes, integrations = _all(aws, "get_routes", **of), _all(aws, "get_integrations", **of)
@@ -178,8 +196,7 @@ def _read(aws: Aws, api: Mapping[str, Any], project: str, stage: str) -> Found:
         auth=next((auth for auth, known in _AUTH.items() if known == kind), kind),
         rate_per_s=throttle.get("ThrottlingRateLimit"),
         burst=throttle.get("ThrottlingBurstLimit"),
-        # The list's own tags would do, but what plays AWS locally lists those of the creation for ever.
-        tags=dict(aws.client("apigatewayv2").get_tags(ResourceArn=_arn(aws, api["ApiId"])).get("Tags", {})),
+        tags=_tags(aws, api),
         payload_format=integration.get("PayloadFormatVersion"),
         timeout_ms=integration.get("TimeoutInMillis"),
         routed=target == integration.get("IntegrationId") if route else None,

@@ -25,6 +25,7 @@ from thampi.aws.session import Aws
 from thampi.errors import CloudError
 
 LEASE_S = 60.0
+TIDYING = ", who tidies up"  # ends the name of a holder who has it for a moment only, and is waited for
 
 _SLACK_S = 2.0  # S3 says times in whole seconds
 _TRIES, _PAUSE_S = 10, 1.0
@@ -75,6 +76,16 @@ def hold(
             lock.release()
 
 
+def stages(aws: Aws, bucket: str, project: str) -> tuple[str, ...]:
+    """Name the stages of a project whose lock lies in the bucket: held, or left by a run that died."""
+    prefix = names.lock_key(project, "")
+    with session.doing(f"looking for the locks of {project}"), session.absent_is_fine("NoSuchBucket"):
+        of = {"Bucket": bucket, "ExpectedBucketOwner": aws.account, "Prefix": prefix}
+        listed = aws.client("s3").list_objects_v2(**of).get("Contents", ())
+        return tuple(each["Key"].removeprefix(prefix) for each in listed)
+    return ()
+
+
 class Lock:
     """A lock that this run holds; `check` it before each step that must not meet another run's."""
 
@@ -117,6 +128,9 @@ class Lock:
             if force and overruled is None:
                 overruled = seen.holder.run
             if seen.lapses_in_s > 0 and seen.holder.run != overruled:
+                if seen.holder.who.endswith(TIDYING):
+                    self._aws.sleep(_PAUSE_S)
+                    continue
                 raise CloudError(
                     f"another run is changing {self._what}: {seen.holder.who}, since {seen.holder.since}",
                     hint="let it finish; if it was killed, its lock lapses in "

@@ -56,6 +56,10 @@ _CURES = (
         r"ImageLayerFailure|UnsupportedImageLayer",
         "a layer of the image isn't gzip: build it with docker and push again",
     ),
+    (
+        r"UnreservedConcurrentExecution below its minimum",
+        "set reserved_concurrency to less, or have AWS raise the account's concurrency (Service Quotas, Lambda)",
+    ),
     (r"[Ss]ubnet", "check vpc.subnet_ids, and that they have free addresses"),
     (r"[Ss]ecurity ?[Gg]roup", "check vpc.security_group_ids"),
     (r"KMS", "the role was deleted and made again, or the key is disabled: `thampi destroy`, then push again"),

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from botocore.loaders import Loader
@@ -56,6 +57,15 @@ class Image:
     media_type: str
     layer_types: tuple[str, ...]
     size_bytes: int  # compressed: what is stored, and what a push sends
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An image as a list of them shows it."""
+
+    digest: str
+    tags: tuple[str, ...]
+    pushed: datetime
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,35 @@ def read_image(aws: Aws, project: str, tag: str) -> Image | None:
         _check_failures(name, [each for each in answer["failures"] if each["failureCode"] != "ImageNotFound"])
         return next((_image(each, tag) for each in answer["images"]), None)
     return None
+
+
+def has_image(aws: Aws, project: str, digest: str) -> bool:
+    """Say whether the image of this digest is there."""
+    name = names.repository(project)
+    with (
+        session.doing(f"looking for the image {digest} in the ECR repository {name}"),
+        session.absent_is_fine("RepositoryNotFoundException"),
+    ):
+        answer = aws.client("ecr").batch_get_image(
+            repositoryName=name, imageIds=[{"imageDigest": digest}], acceptedMediaTypes=sorted(_SINGLE | _INDEXES)
+        )
+        return bool(answer["images"])
+    return False
+
+
+def images(aws: Aws, project: str) -> tuple[Listed, ...]:
+    """List the images of the project, the newest first; nothing when there is no repository."""
+    name, found = names.repository(project), []
+    with (
+        session.doing(f"listing the images of the ECR repository {name}"),
+        session.absent_is_fine("RepositoryNotFoundException"),
+    ):
+        for page in aws.client("ecr").get_paginator("describe_images").paginate(repositoryName=name):
+            found += [
+                Listed(each["imageDigest"], tuple(each.get("imageTags", ())), each["imagePushedAt"])
+                for each in page["imageDetails"]
+            ]
+    return tuple(sorted(found, key=lambda each: each.pushed, reverse=True))
 
 
 def check_image(image: Image) -> None:

@@ -61,6 +61,14 @@ def read_model(aws: Aws, bucket: str, project: str, instance_id: str) -> Stored 
     return None if _missing(about, sizes) else _stored(bucket, prefix, manifest, about)
 
 
+def has_files(aws: Aws, bucket: str, project: str, about: About) -> bool:
+    """Say whether all files of a model are there, whose manifest is known to be the one that was pushed."""
+    prefix = _prefix(project, about.instance_id)
+    with session.doing(f"looking for the model in {_url(bucket, prefix)}"):
+        sizes = _sizes(aws, bucket, prefix)
+    return bundle.MANIFEST in sizes and not _missing(about, sizes)
+
+
 def ensure_model(
     aws: Aws,
     bucket: str,
@@ -99,6 +107,27 @@ def ensure_model(
             _commit(aws, bucket, prefix, manifest, about)
             return Ensured(stored, "created")
     return Ensured(stored, "changed", tuple(f"{file.name}: lost -> sent again" for file in lacking))
+
+
+def download_manifest(aws: Aws, bucket: str, project: str, instance_id: str, sha256: str) -> bytes:
+    """Return the manifest of a model in the bucket; raise CloudError when it is gone, or another one."""
+    url = _url(bucket, _prefix(project, instance_id))
+    with session.doing(f"reading the model in {url}"), session.absent_is_fine("NoSuchBucket"):
+        manifest = _read_manifest(aws, bucket, _prefix(project, instance_id))
+        if manifest is not None and hashlib.sha256(manifest).hexdigest() == sha256:
+            return manifest
+    raise CloudError(f"the model that was released is gone from {url}", hint="push it again, from where it was saved")
+
+
+def download_files(aws: Aws, bucket: str, project: str, about: About, folder: Path) -> None:
+    """Bring the files of a model into a folder; whoever reads them checks each part."""
+    prefix = _prefix(project, about.instance_id)
+    with session.doing(f"downloading the model from {_url(bucket, prefix)}"):
+        for file in about.files.values():
+            found = aws.client("s3").get_object(**buckets.of(aws, bucket), Key=prefix + file.name)["Body"]
+            with (folder / file.name).open("wb") as copy:
+                for chunk in found.iter_chunks(CHUNK):
+                    copy.write(chunk)
 
 
 def list_models(aws: Aws, bucket: str, project: str) -> tuple[Listed, ...]:

@@ -1,5 +1,6 @@
 """The commands that change or ask AWS, or what plays it on this machine."""
 
+import contextlib
 import functools
 import json
 import os
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from thampi import terminal
+from thampi.cli import amounts
 from thampi.cli.options import load_stage, options, read_data, stage_names
 from thampi.errors import ConfigError
 
@@ -16,9 +18,68 @@ from thampi.errors import ConfigError
 @click.command()
 @options("stage", "model_dir", "dependency_file", "platform", "verbose", "json", "force")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
-def push(stage: str, verbose: bool, as_json: bool, force: bool, dry_run: bool, **flags: str | None) -> None:
+@click.option("--from", "origin", metavar="STAGE", help="Release exactly what is live on that stage.")
+@click.option("--canary", type=amounts.SHARE, help="Give the new release this share of the calls; live stays live.")
+@click.option("--watch", type=amounts.SPAN, help="Measure the canary for this long, then promote it or roll it back.")
+@click.option("--max-errors", type=amounts.PERCENT, help="How many of its requests may fail (1%).")
+@click.option("--max-p99", type=amounts.LATENCY, help="How long 99 of 100 of its requests may take at most.")
+@click.option("--min-requests", type=click.IntRange(1), help="On fewer it is not promoted (100).")
+def push(
+    stage: str,
+    verbose: bool,
+    as_json: bool,
+    force: bool,
+    dry_run: bool,
+    origin: str | None,
+    canary: float | None,
+    watch: float | None,
+    max_errors: float | None,
+    max_p99: float | None,
+    min_requests: int | None,
+    **flags: str | None,
+) -> None:
     """Serve the model at a URL: image, model, function, endpoint."""
-    _push(stage, flags, verbose=verbose, as_json=as_json, force=force, dry_run=dry_run)
+    watching = _watching(canary, watch, max_errors, max_p99, min_requests)
+    _push(
+        stage,
+        flags,
+        verbose=verbose,
+        as_json=as_json,
+        force=force,
+        dry_run=dry_run,
+        origin=origin,
+        canary=canary,
+        watching=watching,
+    )
+
+
+def _watching(
+    canary: float | None,
+    seconds: float | None,
+    max_errors: float | None,
+    max_p99: float | None,
+    min_requests: int | None,
+) -> dict[str, Any] | None:
+    """Return how to watch a canary, or None; raise ConfigError for what makes no sense without one."""
+    given = {"max_errors": max_errors, "max_p99": max_p99, "min_requests": min_requests}
+    if seconds is None or canary is None:
+        alone = ["--watch"] * (seconds is not None) + [_flag(key) for key, value in given.items() if value is not None]
+        if alone:
+            lacking = "--canary" if canary is None else "--watch"
+            raise ConfigError(
+                f"{alone[0]} means nothing without {lacking}", hint="--canary 10 --watch 15m --max-errors 1%"
+            )
+        return None
+    limits = {
+        "max_errors": None if max_errors is None else max_errors / 100,
+        "max_p99_ms": max_p99,
+        "requests": min_requests,
+    }
+    return {"seconds": seconds, "limits": {key: value for key, value in limits.items() if value is not None}}
+
+
+def _flag(key: str) -> str:
+    return "--" + key.replace("_", "-")
 
 
 @click.command()
@@ -28,31 +89,68 @@ def serve(stage: str, verbose: bool, **flags: str | None) -> None:
     _push(stage, flags, verbose=verbose, as_json=False, force=False, dry_run=False)
 
 
-def _push(name: str, flags: dict[str, str | None], *, verbose: bool, as_json: bool, force: bool, dry_run: bool) -> None:
-    from thampi.operations import build, delivery, place
+def _push(
+    name: str,
+    flags: dict[str, str | None],
+    *,
+    verbose: bool,
+    as_json: bool,
+    force: bool,
+    dry_run: bool,
+    origin: str | None = None,
+    canary: float | None = None,
+    watching: dict[str, Any] | None = None,
+) -> None:
+    from thampi.operations import build, delivery, examine, place
     from thampi.operations import push as operation
 
     stage = load_stage(name, flags)
-    plan = build.plan(stage)
+    if origin is not None and any(flags.values()):
+        given = next(_flag(key) for key, value in flags.items() if value)
+        raise ConfigError(f"{given} and --from exclude each other", hint="--from takes model and image as they are")
+    plan: Any = None if origin else build.plan(stage)
     where = place.find(stage, environ=os.environ, say=terminal.say)
     terminal.say(f"{stage.name}, stage {stage.stage}: {where}")
-    if dry_run:
-        done = operation.examine(stage, plan, where)
-    else:
-        size = sum(file.size for file in plan.about.files.values())
-        with terminal.push_progress(size, verbose=verbose) as progress:
-            deliver = functools.partial(
+    with contextlib.ExitStack() as stack:
+        more: dict[str, Any] = {}
+        if origin is None:
+            size = sum(file.size for file in plan.about.files.values())
+            progress = stack.enter_context(terminal.push_progress(0 if dry_run else size, verbose=verbose))
+            more["uploaded"] = progress.upload
+            more["deliver"] = functools.partial(
                 delivery.deliver, stage=stage, plan=plan, environ=os.environ, say=terminal.say, progress=progress
             )
-            done = operation.push(
-                stage,
-                plan,
-                where,
-                deliver=deliver,
-                say=terminal.say,
-                uploaded=progress.upload,
-                force=force,
-            )
+            planned: Any = plan
+        else:
+            planned = stack.enter_context(_adopted(origin, stage, where))
+            stage = planned.stage
+            more |= {"deliver": planned.deliver, "bring_model": planned.bring_model}
+        if dry_run:
+            done = examine.examine(stage, planned, where, canary=canary)
+        else:
+            done = operation.push(stage, planned, where, say=terminal.say, force=force, canary=canary, **more)
+    _tell_push(stage, done, as_json=as_json, dry_run=dry_run)
+    if watching and not dry_run and done.candidate:
+        from thampi.operations import watch
+
+        limits = watch.Limits(**watching["limits"])
+        moved = watch.watch(
+            stage, where, done.candidate, seconds=watching["seconds"], limits=limits, say=terminal.say, force=force
+        )
+        for line in moved.changes:
+            terminal.say(line)
+
+
+def _adopted(origin: str, stage: Any, where: Any) -> Any:
+    """Find what is live on another stage."""
+    from thampi.operations import adopt, place
+
+    other = load_stage(origin)
+    there = place.find(other, environ=os.environ, say=terminal.say)
+    return adopt.live_of(other, there, stage, where, say=terminal.say)
+
+
+def _tell_push(stage: Any, done: Any, *, as_json: bool, dry_run: bool) -> None:
     if as_json:
         rows = [vars(row) for row in done.rows]
         said = {"url": done.url, "version": done.version, "changed": done.changed, "dry_run": dry_run, "things": rows}
@@ -123,13 +221,26 @@ def logs(stage: str, since: str, follow: bool, errors: bool) -> None:
 
 @click.command("list")
 @options("json")
-def list_(as_json: bool) -> None:
+@click.option("--all", "everything", is_flag=True, help="Every thampi project of the stages' accounts and regions.")
+def list_(as_json: bool, everything: bool) -> None:
     """Show the stages of the project and their state."""
     from thampi.operations import listing, place
 
     def find(stage: Any) -> Any:
         return place.find_awake(stage, environ=os.environ, say=terminal.say)
 
+    if everything:
+        stages = [load_stage(name) for name in stage_names()]
+        projects = listing.projects(listing.places_of(stages, find, terminal.say))
+        if as_json:
+            terminal.result(json.dumps([vars(each) for each in projects], indent=2))
+            return
+        shown = [
+            (each.project, each.stage, each.account, each.region, ", ".join(f"{n} {s}" for s, n in each.things.items()))
+            for each in projects
+        ]
+        terminal.table(("project", "stage", "account", "region", "things"), shown, to_stdout=True)
+        return
     found = listing.states([load_stage(name) for name in stage_names()], find)
     if as_json:
         terminal.result(json.dumps([dict(state.as_json()) for state in found], indent=2))
@@ -170,10 +281,20 @@ def _confirm(stage: str) -> None:
 
 @click.command()
 @click.argument("stage", required=False)
-def doctor(stage: str | None) -> None:
+@click.option("--policy", is_flag=True, help="Print the smallest IAM policy that the commands need for the stage.")
+def doctor(stage: str | None, policy: bool) -> None:
     """Try what a build and a push will need; say the cures."""
     from thampi.operations import doctor as operation
     from thampi.operations import place
+
+    if policy:
+        from thampi.operations import policy as least
+
+        if stage is None:
+            raise ConfigError("--policy is of one stage", hint="thampi doctor staging --policy")
+        wanted = load_stage(stage)
+        terminal.result(json.dumps(least.document(wanted, _place(wanted)), indent=2))
+        return
 
     settings = load_stage(stage or "local")
     ill = False
@@ -244,4 +365,5 @@ def _place(settings: Any) -> Any:
     return place.find(settings, environ=os.environ, say=terminal.say)
 
 
-COMMANDS = (push, serve, info, predict, logs, list_, doctor, destroy, local)
+SERVING = (push, serve, info, predict)
+KEEPING = (logs, list_, doctor, destroy, local)

@@ -41,6 +41,15 @@ def wrong_include(text: str) -> str | None:
     return None
 
 
+def wrong_schedule(text: str) -> str | None:
+    """Say what is wrong with how often something is to be done; EventBridge counts in minutes."""
+    if re.fullmatch(r"rate\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\)", text):
+        return None
+    if re.fullmatch(r"cron\([0-9A-Z*?,/#-]+( [0-9A-Z*?,/#-]+){5}\)", text):
+        return None
+    return 'should be like "rate(4 minutes)", "rate(1 hour)" or "cron(0/4 7-18 ? * MON-FRI *)"'
+
+
 def wrong_variable(name: str) -> str | None:
     """Say what is wrong with the name of a variable for the function."""
     if name.startswith(("AWS_", "LAMBDA_", "_HANDLER", "_X_AMZN_")):

@@ -76,6 +76,9 @@ class Stage:
     auth: Literal["none", "iam"] = "none"
     max_body_mb: int = 5
     log_retention_days: int = 30
+    keep_releases: int = 10
+    keep_warm: str | None = None
+    reserved_concurrency: int | None = None
     environment: Mapping[str, str] = field(default_factory=Masked)
     tags: Mapping[str, str] = field(default_factory=dict)
     vpc: Vpc | None = None

@@ -97,6 +97,9 @@ class StageTable(Table):
     auth: _Auth = _ABSENT
     max_body_mb: Annotated[int, _between(1, 6, " (Lambda itself takes no more than 6 MB)")] = _ABSENT
     log_retention_days: _Days = _ABSENT
+    keep_releases: Annotated[int, _between(1, 30)] = _ABSENT
+    keep_warm: Annotated[str, _rule(rules.wrong_schedule)] = _ABSENT
+    reserved_concurrency: Annotated[int, _between(1, 100_000)] = _ABSENT
     environment: _Environment = _ABSENT
     tags: _Tags = _ABSENT
     vpc: VpcTable = _ABSENT

@@ -24,6 +24,11 @@ def folder(environ: Mapping[str, str] = os.environ, platform: str = sys.platform
     return Path.home() / ".cache/thampi"
 
 
+def aside_prefix() -> str:
+    """Return what the names of such folders begin with on this machine; the number of their process follows."""
+    return f".aside-{re.sub('[^A-Za-z0-9]', '_', liveness.host())}-"
+
+
 @contextlib.contextmanager
 def aside(parent: Path) -> Iterator[Path]:
     """Make a new folder in `parent` for the time of the block; one left by a process that was killed is removed first.
@@ -31,7 +36,7 @@ def aside(parent: Path) -> Iterator[Path]:
     What shall stay is moved out of it, in one step.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    ours = f".aside-{re.sub('[^A-Za-z0-9]', '_', liveness.host())}-"
+    ours = aside_prefix()
     for left in parent.glob(f"{ours}*"):
         owner = left.name.removeprefix(ours).partition("-")[0]
         if owner.isdigit() and not liveness.is_alive(int(owner)):

@@ -1,17 +1,19 @@
 """thampi destroy: everything that a stage made, in the order in which nothing is left that calls what is gone.
 
-The endpoint first, so that callers are refused rather than failed; the function with its versions and permissions; its
-log, after the last line was written to it; its role last, because Lambda needs it to take the function's network down.
-What the stages share (images, models) goes only with `everything`, and only when no other stage is left.
+The endpoint first, so that callers are refused rather than failed, and what keeps it warm; the function with its
+versions and permissions; its log, after the last line was written to it; its role last, because Lambda needs it to take
+the function's network down. What the stages share (images, models) goes only with `everything`, and only when no other
+stage is left.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thampi import names
-from thampi.aws import buckets, function, gateway, lock, logs, registry, role, store
+from thampi.aws import buckets, function, gateway, lock, logs, registry, role, schedule, store
 from thampi.config import Stage
 from thampi.errors import ConfigError
+from thampi.operations import warmth
 from thampi.operations.place import Place
 
 
@@ -65,6 +67,8 @@ def _delete_stage(stage: Stage, place: Place, before_each: Callable[[], None] = 
         # Also where a role_arn is set by now: one of ours may be from before.
         ("role", names.role(name, at, aws.region), lambda: role.remove(aws, name, at)),
     ]
+    if warmth.has_schedule(stage, place):
+        steps.insert(1, ("schedule", names.rule(name, at), lambda: schedule.remove(aws, name, at)))
     gone = []
     for thing, called, remove in steps:
         before_each()

@@ -1,10 +1,11 @@
-"""thampi list: the project's stages and their state."""
+"""thampi list: the project's stages and their state; or every project that the account's tags show."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from thampi import names
-from thampi.aws import gateway, release
+from thampi.aws import gateway, inventory, release
 from thampi.config import Stage
 from thampi.errors import ThampiError
 from thampi.operations.place import Place
@@ -46,3 +47,38 @@ def _state(stage: Stage, find: Callable[[Stage], Place | None]) -> State:
     if live is None:
         return State(stage.stage, "unfinished" if api else "absent", url=url)
     return State(stage.stage, "live" if api else "unfinished", live.version, url)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project, or one of its stages, that the account's tags show; `things` by service."""
+
+    project: str
+    stage: str  # empty: what its stages share
+    account: str
+    region: str
+    things: Mapping[str, int]
+
+
+def places_of(
+    stages: Iterable[Stage], find: Callable[[Stage], Place | None], say: Callable[[str], None]
+) -> list[Place]:
+    """Find where stages live; one that can't be asked is told, and doesn't hide the others."""
+    found = []
+    for stage in stages:
+        try:
+            found.append(find(stage))
+        except ThampiError as error:
+            say(f"the account of stage {stage.stage} can't be asked: {error.message}")
+    return [place for place in found if place is not None]
+
+
+def projects(places: Iterable[Place]) -> list[Project]:
+    """List every thampi project of the accounts and regions of these places, each asked once."""
+    found: dict[tuple[str, str, str, str], Counter[str]] = {}
+    asked = {(place.aws.account, place.aws.region, place.aws.endpoint_url): place for place in places}
+    for place in asked.values():
+        for thing in inventory.read(place.aws):
+            key = (thing.project, thing.stage, place.aws.account, place.aws.region)
+            found.setdefault(key, Counter())[thing.service] += 1
+    return [Project(*key, dict(things)) for key, things in sorted(found.items())]

@@ -15,14 +15,16 @@ The order, and why it is this one:
 8. The alias `live` moves. This one call is the release.
 9. The permission for the endpoint, and the rest of the endpoint: what is loosened is loosened last.
 
+Where all around the function is laid already (see `ground`), and only the release differs, nothing around it is asked
+about: a new model takes some twenty calls, and no engine.
+
 What is compared is what is live, never $LATEST: after a refused trial $LATEST is as wanted, and callers don't have it.
 """
 
-import re
+import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,19 +32,13 @@ from thampi import names
 from thampi.aws import buckets, function, gateway, lock, logs, registry, release, role, store, trial
 from thampi.aws.ensured import Ensured
 from thampi.config import Stage
-from thampi.errors import BundleError, CloudError, ReleaseError
-from thampi.operations import desired
-from thampi.operations.build import Plan
+from thampi.errors import CloudError
+from thampi.operations import desired, examine, garbage, ground, refusal, sharing, warmth
 from thampi.operations.place import Place, who
 
 Say = Callable[[str], None]
 
 _TIDY_UP_S = 5.0
-
-_LAST_LINES = 16  # the model's traceback, and ours after it
-# In a log: the journal, which is for CloudWatch, and what Lambda and its emulator say of themselves.
-_NOISE = re.compile(r'^\{"_aws"|^(START|END) RequestId: |\(rapid\)')
-
 
 # Raises when the run has been stopped: only the main thread gets Ctrl-C.
 GoOn = Callable[[], None]
@@ -50,117 +46,129 @@ GoOn = Callable[[], None]
 # None when another run had the tag first.
 Deliver = Callable[[str, Callable[[], registry.Login], GoOn], str | None]
 
-
-@dataclass(frozen=True)
-class Row:
-    """What became, or would become, of one thing."""
-
-    thing: str
-    name: str
-    action: str  # created, changed, left
-    changes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """How it ended: where predictions are asked for (empty before the first push, in a dry run), and what was done."""
-
-    url: str
-    rows: tuple[Row, ...]
-    version: str = ""
-    trial_ms: int = 0
-
-    @property
-    def changed(self) -> bool:
-        """Say whether anything was, or would be, done."""
-        return any(row.action != "left" for row in self.rows)
-
-
-def examine(stage: Stage, plan: Plan, place: Place) -> Pushed:
-    """Say what a push would do; only reads.
-
-    Raises BundleError when the bundle's instance id was pushed with another content.
-    """
-    aws = place.aws
-    bucket = buckets.read(aws, place.bucket)
-    stored = store.read_model(aws, place.bucket, stage.name, plan.about.instance_id) if bucket else None
-    wanted_manifest = desired.manifest_sha256(stage)
-    if stored is not None and stored.manifest_sha256 != wanted_manifest:
-        raise BundleError(
-            f"the model {plan.about.instance_id} was pushed before, and is not the one in {stage.model_dir}",
-            hint="save the model again: each save has an instance id of its own",
-        )
-    image = registry.read_image(aws, stage.name, plan.model.digest)
-    found_api = gateway.read(aws, stage.name, stage.stage)
-    rows = [
-        _row("bucket", place.bucket, bucket, buckets.changes(bucket) if bucket else ()),
-        _row("model", plan.about.instance_id, stored),
-        *_examine_ground(stage, place),
-        _row("image", plan.model.digest, image),
-        *_examine_release(stage, plan, place, image.digest if image else "", wanted_manifest),
-        *_examine_endpoint(stage, place, found_api),
-    ]
-    url = gateway.url(aws, found_api.api_id, stage.name, stage.stage) if found_api else ""
-    live = release.read_live(aws, names.function(stage.name, stage.stage))
-    return Pushed(url, tuple(rows), live.version if live else "")
+BringModel = Callable[[], Ensured[store.Stored]]
 
 
 def push(
     stage: Stage,
-    plan: Plan,
+    plan: examine.Planned,
     place: Place,
     *,
     deliver: Deliver,
     say: Say,
     uploaded: Callable[[int], None] = lambda size: None,
     force: bool = False,
-) -> Pushed:
+    canary: float | None = None,
+    bring_model: BringModel | None = None,
+) -> examine.Pushed:
     """Make the stage serve this model, unless it does; `force` takes the lock of a run that died.
 
-    `deliver` brings the image into the registry when it isn't there; `uploaded` gets the bytes of the model that went.
+    With `canary` the new release gets that many percent of the calls, and what is live stays so.
+
+    `deliver` brings the image into the registry when it isn't there; `uploaded` gets the bytes of the model that went,
+    unless `bring_model` has another way to bring it than from its folder.
 
     Raises ReleaseError when the new version does not answer (callers still get the old one), BuildError, BundleError
     and CloudError for what their names say; whatever was made by then is found again by the next push.
     """
-    seen = examine(stage, plan, place)
+    aws, known = place.aws, examine.look(stage, plan, place)
+    bring = bring_model or functools.partial(
+        store.ensure_model, aws, place.bucket, stage.name, stage.model_dir, plan.about, progress=uploaded
+    )
+    sharing.tell(known.live, say)
+    url = _url_of_laid(stage, plan, place, known)
+    if url:
+        return _push_release(stage, plan, place, known, url, say=say, bring=bring, force=force, canary=canary)
+    seen = examine.examine(stage, plan, place, canary=canary, known=known)
     if not seen.changed:
         return seen
-    aws = place.aws
     bucket = buckets.ensure(aws, place.bucket, desired.bucket_tags(stage))
     with lock.hold(aws, place.bucket, stage.name, stage.stage, who=who(), force=force) as held:
-        (image, repository), model, ground = _side_by_side(
+        (image, repository), model, around = _side_by_side(
             lambda go_on: _image(stage, plan, place, deliver, go_on),
-            lambda go_on: store.ensure_model(
-                aws, place.bucket, stage.name, stage.model_dir, plan.about, progress=uploaded
-            ),
+            lambda _: bring(),
             lambda _: _ground(stage, place),
         )
         held.check()
-        released, version, trial_ms, tightened = _release(stage, plan, place, image.value, model.value, held.check, say)
+        live = release.read_live(aws, names.function(stage.name, stage.stage))
+        released, version, trial_ms, tightened = _release(
+            stage, plan, place, image.value, model.value, held.check, say, live=live, canary=canary
+        )
         api, permission = _endpoint(stage, place)
+        warm = warmth.ensure(stage, place)
+        _note_ground(stage, place)
+        garbage.after_flip(stage, place, held, say=say)
     rows = (
-        Row("bucket", place.bucket, bucket.action, bucket.changes),
-        Row("model", plan.about.instance_id, model.action, model.changes),
-        *ground,
-        Row("repository", repository.value.name, repository.action, repository.changes),
-        Row("image", plan.model.digest, image.action, image.changes),
+        examine.Row("bucket", place.bucket, bucket.action, bucket.changes),
+        examine.Row("model", plan.about.instance_id, model.action, model.changes),
+        *around,
+        examine.Row("repository", repository.value.name, repository.action, repository.changes),
+        examine.Row("image", plan.model.digest, image.action, image.changes),
         released,
-        Row(
+        examine.Row(
             "endpoint",
             api.value.api_id,
             "changed" if tightened and api.action == "left" else api.action,
             (*tightened, *api.changes),
         ),
-        Row("permission", permission.value, permission.action),
+        examine.Row("permission", permission.value, permission.action),
+        *(examine.Row(*each) for each in warm),
     )
-    return Pushed(gateway.url(aws, api.value.api_id, stage.name, stage.stage), rows, version, trial_ms)
+    return examine.Pushed(gateway.url(aws, api.value.api_id, stage.name, stage.stage), rows, version, trial_ms)
+
+
+def _url_of_laid(stage: Stage, plan: examine.Planned, place: Place, known: examine.Known) -> str:
+    """Return the URL when only the release is to be made, empty when there is more to do, or nothing at all."""
+    live, image = known.live, known.image
+    if live is None or image is None or not ground.is_laid(stage, place, live):
+        return ""
+    wanted = examine.wanted_function(stage, plan, place, desired.manifest_sha256(stage), image.digest, "")
+    same_id = live.function.environment.get("THAMPI_MODEL") == wanted.environment["THAMPI_MODEL"]
+    same_model = live.function.environment.get("THAMPI_MANIFEST_SHA256") == wanted.environment["THAMPI_MANIFEST_SHA256"]
+    if (same_id and not same_model) or not function.changes(live.function, wanted):
+        return ""
+    if buckets.read(place.aws, place.bucket, closely=False) is None:
+        return ""
+    api_id = gateway.read_id(place.aws, stage.name, stage.stage)
+    return gateway.url(place.aws, api_id, stage.name, stage.stage) if api_id else ""
+
+
+def _push_release(
+    stage: Stage,
+    plan: examine.Planned,
+    place: Place,
+    known: examine.Known,
+    url: str,
+    *,
+    say: Say,
+    bring: BringModel,
+    force: bool,
+    canary: float | None,
+) -> examine.Pushed:
+    """Make the release, and nothing around it; the image is in the registry, so no engine is needed."""
+    assert known.image is not None
+    registry.check_image(known.image)
+    with lock.hold(place.aws, place.bucket, stage.name, stage.stage, who=who(), force=force) as held:
+        model = bring()
+        held.check()
+        # What is live was read before the lock was taken: where it has moved since, its revision refuses the flip.
+        released, version, trial_ms, _ = _release(
+            stage, plan, place, known.image.digest, model.value, held.check, say, live=known.live, canary=canary
+        )
+        garbage.after_flip(stage, place, held, say=say)
+    rows = (
+        examine.Row("model", plan.about.instance_id, model.action, model.changes),
+        examine.Row("image", plan.model.digest, "left"),
+        released,
+    )
+    return examine.Pushed(url, rows, version, trial_ms)
 
 
 # ------------------------------------------------------------------------------------------------ the steps, in order
 
 
 def _image(
-    stage: Stage, plan: Plan, place: Place, deliver: Deliver, go_on: GoOn
+    stage: Stage, plan: examine.Planned, place: Place, deliver: Deliver, go_on: GoOn
 ) -> tuple[Ensured[str], Ensured[registry.Repository]]:
     """Have the image in the registry, and return its digest; what is there is neither built nor pushed."""
     aws, tag = place.aws, plan.model.digest
@@ -182,54 +190,75 @@ def _image(
     return Ensured(found.digest, "created" if digest else "left"), repository
 
 
-def _ground(stage: Stage, place: Place) -> tuple[Row, ...]:
+def _ground(stage: Stage, place: Place) -> tuple[examine.Row, ...]:
     wanted_role = desired.execution_role(stage, place)
     group = logs.ensure(place.aws, desired.log_group(stage))
-    rows = [Row("log group", group.value.name, group.action, group.changes)]
+    rows = [examine.Row("log group", group.value.name, group.action, group.changes)]
     if wanted_role is not None:
         made = role.ensure(place.aws, wanted_role)
-        rows.append(Row("role", made.value.name, made.action, made.changes))
+        rows.append(examine.Row("role", made.value.name, made.action, made.changes))
     return tuple(rows)
 
 
 def _release(
-    stage: Stage, plan: Plan, place: Place, image_digest: str, stored: store.Stored, check: Callable[[], None], say: Say
-) -> tuple[Row, str, int, tuple[str, ...]]:
+    stage: Stage,
+    plan: examine.Planned,
+    place: Place,
+    image_digest: str,
+    stored: store.Stored,
+    check: Callable[[], None],
+    say: Say,
+    *,
+    live: release.Live | None,
+    canary: float | None,
+) -> tuple[examine.Row, str, int, tuple[str, ...]]:
     """Publish, try, and make live what is wanted; leave what is live already.
 
     Returns the row, the version, how long its trial took, and what was tightened of the endpoint.
     """
     aws, now = place.aws, _now()
-    wanted = desired.served_function(
-        stage,
-        place,
-        about=plan.about,
-        manifest_sha256=stored.manifest_sha256,
-        image_digest=image_digest,
-        served_time_utc=now,
-    )
-    live = release.read_live(aws, wanted.name)
+    wanted = examine.wanted_function(stage, plan, place, stored.manifest_sha256, image_digest, now)
     differences = function.changes(live.function, wanted) if live else ()
     if live is not None and not differences:
         tags = function.ensure_tags(aws, wanted)
         # A canary that was begun and not ended: all callers get what is live.
         moved = release.point_live(aws, wanted.name, live.version, live)
         action = "changed" if tags else moved.action
-        return Row("release", live.version, action, (*tags, *moved.changes)), live.version, 0, ()
+        return examine.Row("release", live.version, action, (*tags, *moved.changes)), live.version, 0, ()
+    if live is not None and live.candidate and sharing.lines(aws, wanted, live, canary) is not None:
+        moved = sharing.flip(aws, wanted.name, live.candidate[0], live, canary, say)
+        return examine.Row("candidate", live.candidate[0], moved.action, moved.changes), live.candidate[0], 0, ()
     function.ensure(aws, wanted)
     description = release.describe(model=plan.about.instance_id, recipe=plan.model.digest, when=now, who=who())
     version = release.publish(aws, wanted, description)
     say(f"trying version {version.number}")
     tried = trial.try_out(aws, wanted.name, version.number, {"thampi": "trial"}, stage.timeout_s)
     if not tried.ok:
-        raise _refused(stage, version.number, live, tried)
+        raise refusal.of_trial(stage, version.number, live, tried)
     check()
-    found_api = gateway.read(aws, stage.name, stage.stage)
     tightened: tuple[str, ...] = ()
-    if found_api is not None:
-        tightened = gateway.tighten(aws, found_api, desired.endpoint(stage, place)).changes
-    moved = release.point_live(aws, wanted.name, version.number, live)
-    return Row("release", version.number, moved.action, differences), version.number, tried.duration_ms, tightened
+    if not ground.is_laid(stage, place, live):
+        found_api = gateway.read(aws, stage.name, stage.stage)
+        if found_api is not None:
+            tightened = gateway.tighten(aws, found_api, desired.endpoint(stage, place)).changes
+    moved = sharing.flip(aws, wanted.name, version.number, live, canary, say)
+    thing = "candidate" if canary is not None and live is not None else "release"
+    shares = [line for line in moved.changes if line.startswith("share")]
+    return (
+        examine.Row(thing, version.number, moved.action, (*differences, *shares)),
+        version.number,
+        tried.duration_ms,
+        tightened,
+    )
+
+
+def _note_ground(stage: Stage, place: Place) -> None:
+    """Note that all around the function is as the settings want it."""
+    name = names.function(stage.name, stage.stage)
+    live = release.read_live(place.aws, name)
+    if live is not None:
+        made = ground.digest(stage, place)
+        release.point_live(place.aws, name, live.version, live, share=live.candidate, ground=made)
 
 
 def _endpoint(stage: Stage, place: Place) -> tuple[Ensured[gateway.Found], Ensured[str]]:
@@ -240,78 +269,7 @@ def _endpoint(stage: Stage, place: Place) -> tuple[Ensured[gateway.Found], Ensur
     return api, release.allow(place.aws, name, source, desired.PERMISSION)
 
 
-# ------------------------------------------------------------------------------------------------- what a push would do
-
-
-def _examine_ground(stage: Stage, place: Place) -> list[Row]:
-    aws = place.aws
-    wanted_group, wanted_role = desired.log_group(stage), desired.execution_role(stage, place)
-    wanted_repository = desired.repository(stage, place)
-    group, repository = logs.read(aws, stage.name, stage.stage), registry.read(aws, stage.name)
-    rows = [
-        _row("log group", wanted_group.name, group, logs.changes(group, wanted_group) if group else ()),
-        _row(
-            "repository",
-            wanted_repository.name,
-            repository,
-            registry.changes(repository, wanted_repository) if repository else (),
-        ),
-    ]
-    if wanted_role is not None:
-        found = role.read(aws, stage.name, stage.stage)
-        rows.append(_row("role", wanted_role.name, found, role.changes(found, wanted_role) if found else ()))
-    return rows
-
-
-def _examine_release(stage: Stage, plan: Plan, place: Place, image_digest: str, manifest_sha256: str) -> list[Row]:
-    wanted = desired.served_function(
-        stage,
-        place,
-        about=plan.about,
-        manifest_sha256=manifest_sha256,
-        image_digest=image_digest or "sha256:" + "0" * 64,
-        served_time_utc="",
-    )
-    live = release.read_live(place.aws, wanted.name)
-    latest = function.read(place.aws, wanted.name)
-    tags = function.tag_changes(latest, wanted) if latest else ()  # a function that isn't ours is found before the work
-    if live is None:
-        return [Row("release", "1", "created")]
-    differences = [*function.changes(live.function, wanted), *tags]
-    differences += [f"weights: {live.weights} -> none"] if live.weights else []
-    return [Row("release", live.version, "changed" if differences else "left", tuple(differences))]
-
-
-def _examine_endpoint(stage: Stage, place: Place, found: gateway.Found | None) -> list[Row]:
-    wanted = desired.endpoint(stage, place)
-    if found is None:
-        return [Row("endpoint", names.api(stage.name, stage.stage), "created")]
-    differences = gateway.differences(found, wanted)
-    source = gateway.source_arn(place.aws, found.api_id)
-    allowed = release.is_allowed(place.aws, names.function(stage.name, stage.stage), source, desired.PERMISSION)
-    return [
-        Row("endpoint", found.api_id, "changed" if differences else "left", differences),
-        Row("permission", desired.PERMISSION, "left" if allowed else "created"),
-    ]
-
-
-def _row(thing: str, name: str, found: object | None, differences: Sequence[str] = ()) -> Row:
-    action = "created" if found is None else "changed" if differences else "left"
-    return Row(thing, name, action, tuple(differences))
-
-
 # ----------------------------------------------------------------------------------------------------------- the rest
-
-
-def _refused(stage: Stage, version: str, live: release.Live | None, tried: trial.Trial) -> ReleaseError:
-    """Say why a version is not released, with the last lines of its log."""
-    still = f"version {live.version} still is" if live else "nothing is live yet"
-    lines = [line for line in tried.log_tail.splitlines() if line.strip() and not _NOISE.search(line)][-_LAST_LINES:]
-    said = "\n".join(f"  {line}" for line in lines)
-    return ReleaseError(
-        f"version {version} did not become live, {still}: {tried.error}" + (f"\n{said}" if said else ""),
-        hint=f"mend it and push again; `thampi logs {stage.stage}` shows the whole log",
-    )
 
 
 def _side_by_side(*steps: Callable[[GoOn], Any]) -> list[Any]:
