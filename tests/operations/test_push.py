@@ -669,7 +669,7 @@ def policy_source(policy):
     return statement["Condition"]["ArnLike"]["AWS:SourceArn"]
 
 
-# ------------------------------------------------------------- reference/aws-failures.md: what AWS says, what we say
+# ----------------------------------------------------------- what AWS refuses in practice: its words, and ours
 
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/thampi-scale@sha256:1"
 UPDATE = "The operation cannot be performed at this time. An update is in progress for resource: arn:aws:lambda:x"
@@ -679,7 +679,7 @@ MANIFEST = f"The image manifest, config or layer media type for the source image
 INVALID = "InvalidParameterValueException"
 SAME = "run the same command again"
 FAILURES = [
-    # row, update (or first push), call, code, status, AWS's message, ours, hint, exit code
+    # a name for it, update (or first push), call, code, status, AWS's message, ours, hint, exit code
     ("E1", False, "ecr.GetAuthorizationToken", "AccessDeniedException", 400,
      "User: arn:x is not authorized to perform: ecr:GetAuthorizationToken on resource: *",
      "getting a login for ECR: AWS refuses ecr:GetAuthorizationToken", "have ecr:GetAuthorizationToken allowed", 5),
@@ -716,14 +716,20 @@ FAILURES = [
      "version 1 still is: Lambda can't start it: Lambda was unable to decrypt", "mend it and push again", 7),
     ("L9", False, "lambda.CreateFunction", INVALID, 400, MEMORY, "may have 3008 MB of memory", "memory_mb to 3008", 5),
     ("L12", False, "lambda.AddPermission", "PolicyLengthExceededException", 400,
-     "The final policy size (20749) is bigger than the limit (20480).", "The final policy size (20749)", None, 5),
+     "The final policy size (20749) is bigger than the limit (20480).", "The final policy size (20749)",
+     "remove-permission", 5),
+    ("L17", False, "lambda.Invoke", "CodeArtifactUserFailedException", 409,
+     "entrypoint requires the handler name to be the first argument",
+     "entrypoint requires the handler name to be the first argument (the image starts with AWS's own", "push again", 7),
     ("L19", False, "lambda.CreateFunction", INVALID, 400,
      "Error occurred while DescribeSubnets. The subnet ID 'subnet-1' does not exist", "subnet-1", "vpc.subnet_ids", 5),
     ("A1", False, "apigatewayv2.CreateApi", "TooManyRequestsException", 429, "Too Many Requests",
      "making the API thampi-scale-staging: AWS answered TooManyRequestsException", SAME, 5),
     ("A4", False, "s3.CreateBucket", "IllegalLocationConstraintException", 400,
      "The unspecified location constraint is incompatible for the region specific endpoint this request was sent to.",
-     "The unspecified location constraint is incompatible", None, 5),
+     "can't be made: S3 was asked in another region", "set region", 5),
+    ("A4", False, "s3.CreateBucket", "InvalidLocationConstraint", 400,
+     "The specified location-constraint is not valid", "S3 does not know that region", "correct region", 5),
     ("A5", False, "s3.CreateBucket", "BucketAlreadyExists", 409, "The requested bucket name is not available.",
      "is taken by another AWS account", "set another bucket", 5),
     ("A5", False, "s3.CreateBucket", "OperationAborted", 409,
