@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from thampi import requirements_file
+from thampi.dependencies import requirements_file
 from thampi.errors import ConfigError
 
 _CONDA = re.compile(r"^[\"']?(name|channels|dependencies)[\"']?\s*:(\s|$)", re.MULTILINE)
