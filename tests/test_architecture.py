@@ -23,7 +23,7 @@ ARROWS = {
     "cli": {"operations", "config", "terminal", "errors", "version"},
     "operations": {
         *("aws", "builder", "config", "dependencies", "errors", "liveness", "local", "names", "recipe"),
-        *("resolution", "runtime", "runtime_files", "shipped", "version"),
+        *("resolution", "runtime", "runtime_files", "shipped", "system_packages", "version"),
     },
     "aws": {"errors", "liveness", "names", "runtime", "version"},
     "builder": {"errors", "liveness", "recipe", "runtime", "shipped"},
@@ -36,6 +36,7 @@ ARROWS = {
     "runtime_files": {"shipped"},
     "runtime": {"errors", "version"},
     "handler": {"runtime", "errors"},
+    "system_packages": set(),
     "terminal": set(),
     "names": set(),
     "liveness": set(),
@@ -50,12 +51,14 @@ LIBRARIES = {
     "rich": {"terminal"},
     "pydantic": {"config"},
     "jinja2": {"recipe"},
-    "packaging": {"dependencies", "resolution"},
+    "rattler": {"resolution"},  # in an environment of its own, not in ours
+    "yaml": {"dependencies"},
+    "packaging": {"dependencies", "resolution", "system_packages"},
     "docker": {"builder", "local.ministack_server"},
     "urllib3": {"builder"},  # what the docker library raises
     "boto3": {"aws"},
     "botocore": {"aws"},
-    "uv": {"local", "resolution"},
+    "uv": {"local", "resolution", "dependencies"},  # there: what is in a uv.lock only uv can say
     "orjson": {"runtime", "handler", "local", "operations"},
     "cloudpickle": {"runtime"},
     "obstore": {"runtime"},

@@ -1,168 +1,121 @@
-"""pip's requirements file: its lines as pip reads them, and what of it an image can't install."""
+"""pip's requirements file: its lines as pip reads them, with those of the files that it names and variables filled in.
+
+What pip documents: https://pip.pypa.io/en/stable/reference/requirements-file-format/
+"""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from thampi.dependencies import pip_options, text_file, urls
+from thampi.dependencies.mistakes import Mistakes
 
-_OURS = "thampi"
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 # What `pip freeze` says of a checkout that it can only name by its folder.
-_FREEZE_NOTE = re.compile(r"# Editable .*\(thampi==[^)]*\)")
-_OUR_ARCHIVE = re.compile(r"thampi(-\d[^/]*)?\.(whl|zip|tar\.gz)")
-_REMOTE = re.compile(r"(git\+|hg\+|svn\+|bzr\+)?(?!file:)[a-z]+://")
-_VARIABLE = re.compile(r"\$\{\w+\}")
-
-_PLAIN_OPTIONS = ("--pre", "--no-binary", "--only-binary", "--prefer-binary")
-_OPTIONS_WITH_URL = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links")
-_PINNED = "write it with its version, name==1.2.3 (in a conda environment: pip list --format=freeze > requirements.txt)"
-_RESOLVED = (
-    "resolve it here, and name the result in build.dependency_file: uv pip compile FILE -o image-requirements.txt"
-)
-_SHIPPED = "install it from an index or a URL (name @ git+https://…), or ship its modules with build.include"
-_PUBLIC = "this version installs from public indexes only: leave the line out, or use a public one"
-_CURES = {
-    "-r": _RESOLVED,
-    "--requirement": _RESOLVED,
-    "-c": _RESOLVED,
-    "--constraint": _RESOLVED,
-    "-e": _SHIPPED,
-    "--editable": _SHIPPED,
-    "--trusted-host": _PUBLIC,
-    "--no-index": _PUBLIC,
-    "--require-hashes": "take the line out: the hashes of the other lines are checked without it, too",
-}
+_FREEZE_NOTE = re.compile(r"# Editable .*\(([\w.-]+)==[^)]*\)")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # pip knows no other spelling
 
 
 @dataclass(frozen=True)
 class Line:
     """One line that says something, as pip reads it: without comments, continuations joined."""
 
-    number: int
-    text: str
-    is_noted_as_ours: bool = False  # by pip freeze, in a comment above it
+    file: Path
+    number: int  # 0: of no line that a person could look at
+    text: str = field(repr=False)  # variables filled in: it may have a password in it
+    written: str = ""  # as it stands in the file; for people, when urls.hidden() has seen it
+    noted: str | None = None  # the distribution that pip freeze names in a comment above it
+    is_constraint: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.number}" if self.number else str(self.file)
 
 
-def lines(text: str) -> Iterator[Line]:
-    """Yield each line of a requirements file that says something."""
-    pending, began, noted = "", 0, False
+def gather(
+    file: Path,
+    text: str,
+    environ: Mapping[str, str],
+    mistakes: Mistakes,
+    *,
+    line_offset: int = 0,
+    is_constraint: bool = False,
+) -> list[Line]:
+    """Return the lines of a requirements file, those of the files that it names with -r and -c in their place.
+
+    `line_offset` is added to the numbers: for a text that is a part of a file.
+    """
+    found = []
+    for line in lines(file, text):
+        filled = _filled(line, environ, mistakes)
+        if filled is not None:
+            found.append(replace(filled, number=line.number + line_offset, is_constraint=is_constraint))
+    return [each for line in found for each in _with_nested(line, (file.resolve(),), environ, mistakes)]
+
+
+def nested(line: Line, environ: Mapping[str, str], mistakes: Mistakes) -> list[Line]:
+    """Return the lines of the files that a line of options names."""
+    return list(_with_nested(line, (), environ, mistakes))
+
+
+def lines(file: Path, text: str) -> Iterator[Line]:
+    """Yield each line of a requirements file that says something, variables not filled in."""
+    pending, began, noted = "", 0, None
     for number, line in enumerate([*text.splitlines(), ""], 1):
         is_comment = line.lstrip().startswith("#")
-        noted = noted or _FREEZE_NOTE.match(line) is not None
+        note = _FREEZE_NOTE.match(line)
+        noted = note.group(1) if note else noted
         began = began or number
         if line.rstrip().endswith("\\") and not is_comment:
             pending += line.rstrip()[:-1]
             continue
         said = _COMMENT.sub("", f"{pending} {line}" if is_comment else pending + line).strip()
         if said:
-            yield Line(began, said, is_noted_as_ours=noted and said.startswith(("-e", "--editable")))
-            noted = False
+            yield Line(file, began, said, said, noted=noted if said.startswith(("-e", "--editable")) else None)
+            noted = None
         pending, began = "", 0
 
 
-def name(line: Line) -> str | None:
-    """Return which distribution a line asks for, in the spelling that names compare in; None when it has no name."""
+def _filled(line: Line, environ: Mapping[str, str], mistakes: Mistakes) -> Line | None:
+    absent = [name for name in _VARIABLE.findall(line.written) if name not in environ]
+    for name in dict.fromkeys(absent):
+        mistakes.add(line, f"the variable {name} is not set", f"set it before you build: export {name}=…")
+    return None if absent else replace(line, text=_VARIABLE.sub(lambda match: environ[match[1]], line.written))
+
+
+def _with_nested(line: Line, chain: Sequence[Path], environ: Mapping[str, str], mistakes: Mistakes) -> Iterator[Line]:
+    """Yield a line, or instead of it those of the files that it names; `chain` are the files that led here."""
+    nested = pip_options.nested_files(line.text)
+    if not nested:
+        yield line
+        return
+    for name, is_constraint in nested:
+        yield from _lines_of(line, name, is_constraint, chain, environ, mistakes)
+
+
+def _lines_of(
+    line: Line, name: str, is_constraint: bool, chain: Sequence[Path], environ: Mapping[str, str], mistakes: Mistakes
+) -> Iterator[Line]:
+    if urls.is_one(name):
+        mistakes.add(line, "it names a file on the web", "download it, and name it by its path")
+        return
+    shown = urls.hidden(line.written)
+    file = line.file.parent / urls.path_of(name)
     try:
-        return canonicalize_name(_requirement(_without_options(line.text)).name)
-    except InvalidRequirement:
-        return None
-
-
-def names_us(line: Line, folder: Path) -> bool:
-    """Say whether a line is thampi itself, in any of the forms that `pip freeze` or a person writes."""
-    known = name(line)
-    if line.is_noted_as_ours or known is not None:
-        return line.is_noted_as_ours or known == _OURS
-    target = re.sub(r"^(-e|--editable)[\s=]+", "", _without_options(line.text))
-    if target.startswith("-"):
-        return False
-    egg = re.search(r"[#&]egg=([\w.-]+)", target)
-    if egg:
-        return canonicalize_name(egg.group(1)) == _OURS
-    path = re.sub(r"\[[\w,\s.-]*\]$", "", target.removeprefix("file://").partition("#")[0]).rstrip("/")
-    last = re.split(r"[/\\]", path)[-1].partition("@")[0].removesuffix(".git")
-    if _OUR_ARCHIVE.fullmatch(last):
-        return True
-    project = folder / path / "pyproject.toml"
-    if "://" not in path and project.is_file():
-        text = project.read_text("utf-8", errors="replace")
-        return re.search(r"^name\s*=\s*[\"']thampi[\"']", text, re.MULTILINE) is not None
-    return last == _OURS
-
-
-def wrong(line: Line) -> tuple[str, str] | None:
-    """Return what of a line an image can't install, and the cure; None when it can.
-
-    What is said never repeats a URL: it may have a password in it.
-    """
-    return _wrong_option(line.text) if line.text.startswith("-") else _wrong_requirement(line.text)
-
-
-def _requirement(text: str) -> Requirement:
-    if re.fullmatch(r"[\w.+-]+\.(whl|zip|tar\.gz)", text):
-        raise InvalidRequirement("it is a file")  # which could be a name as well
-    return Requirement(text)
-
-
-def _without_options(text: str) -> str:
-    return re.split(r"\s--", text, maxsplit=1)[0].strip()
-
-
-def _wrong_option(text: str) -> tuple[str, str] | None:
-    parts = re.fullmatch(r"(-[a-z]|--[\w-]+)[\s=]*(.*)", text)
-    option, value = parts.groups() if parts else (text, "")
-    if option in _PLAIN_OPTIONS:
-        return None
-    if option in _OPTIONS_WITH_URL:
-        return _wrong_url(value, f"the URL of `{option}`")
-    cure = _CURES.get(option, "take it out: libraries are installed by uv, which has no such option")
-    return f"`{option}` can't be used in an image by this version", cure
-
-
-def _wrong_requirement(text: str) -> tuple[str, str] | None:
-    options = [option for option in re.findall(r"\s(--[\w-]+)", text) if option != "--hash"]
-    if options:
-        return _wrong_option(options[0])
-    text = _without_options(text)
-    try:
-        requirement = _requirement(text)
-    except InvalidRequirement as error:
-        return _wrong_without_name(text, str(error).splitlines()[0])
-    if requirement.url is None:
-        return None
-    if not _REMOTE.match(requirement.url):
-        return f"{requirement.name} is a file on this machine, where the image can't reach it", _PINNED
-    return _wrong_url(requirement.url, f"the URL of {requirement.name}")
-
-
-def _wrong_without_name(text: str, reason: str) -> tuple[str, str] | None:
-    if _REMOTE.match(text):
-        return _wrong_url(text, "the URL")
-    text = re.sub(r"//[^/@\s]*@", "//***@", text)
-    if _VARIABLE.search(text):
-        return f"`{text}` has a variable in it, which the image doesn't know", _PINNED
-    if re.search(r"^[.~]|^file:|[/\\]|\.(whl|zip|tar\.gz)$", text):
-        return f"`{text}` is on this machine, where the image can't reach it", _PINNED
-    if re.fullmatch(r"[\w.-]+=[\w.*!+-]+(=\w+)?", text):
-        return f"`{text}` is how conda writes it", "pip's way has two equals signs: name==1.2.3"
-    return f"`{text}` is not a requirement: {reason[0].lower()}{reason[1:]}", "write name==1.2.3, as pip freeze does"
-
-
-def _wrong_url(url: str, whose: str) -> tuple[str, str] | None:
-    """Return why a build can't use a URL, and the cure; None when it can."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return f"{whose} is not one", "write it as https://host/path"
-    if _VARIABLE.search(url) or parts.password is not None or parts.username not in (None, "git"):
-        return f"{whose} has credentials in it, which would get into the image's build", _PUBLIC
-    if not host or not _REMOTE.match(url):
-        return f"{whose} is a path on this machine, where the image can't reach it", _PUBLIC
-    if host in ("localhost", "::1") or host.startswith("127."):
-        return f"{whose} is this machine, which is another one inside a build", _PUBLIC
-    return None
+        text = text_file.decoded(file.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = "is not there" if isinstance(error, FileNotFoundError) else f"can't be read: {error}"
+        whole = (
+            f": {urls.hidden(str(file))}" if line.written == line.text else ""
+        )  # nobody is told the value of a variable
+        mistakes.add(line, f"`{shown}`{whole} {reason}", "correct the path (it is meant from this file's folder)")
+        return
+    if file.resolve() in chain:
+        way = " -> ".join(path.name for path in (*chain, file))
+        mistakes.add(line, f"`{shown}` names a file that it came from: {way}", "take one of these lines out")
+        return
+    for each in lines(file, text):
+        filled = _filled(each, environ, mistakes)
+        if filled is not None:
+            inner = replace(filled, is_constraint=is_constraint)
+            yield from _with_nested(inner, (*chain, file.resolve()), environ, mistakes)

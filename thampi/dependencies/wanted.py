@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 
@@ -21,7 +22,10 @@ class Indexes:
     extra_index_urls: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()  # URLs, or absolute folders and files of this machine
     no_index: bool = False
+    trusted_hosts: tuple[str, ...] = ()  # whose certificates are not looked at: host, or host:port
+    written: tuple[str, ...] = ()  # of all these URLs and folders, those that the dependency file itself names
     credentials: Mapping[str, Credentials] = field(default_factory=dict, repr=False)  # by host
+    ca_bundle: Path | None = None  # what vouches for the indexes, where the system's own certificates don't
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Channels:
     channels: tuple[str, ...]  # names or URLs, in order; "conda-forge" when the file named none
     specs: tuple[str, ...]  # MatchSpecs; python and thampi are not among them
     python: str | None = None  # what the file says of python, a MatchSpec's version part
+    unless_brought: tuple[str, ...] = ()  # of `requirements`, those that count only when no package brings them
 
 
 @dataclass(frozen=True)

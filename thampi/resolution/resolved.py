@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,15 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What is installed. `requirements` are lines with hashes, complete: installed with --no-deps."""
+    """What is installed. `requirements` are lines with hashes, complete: installed with --no-deps.
+
+    A wheel that was made on this machine is named by its place in the build instead, and by what it was made from.
+    """
 
     requirements: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()  # conda's: URL#sha256, in the order of installation
     distributions: tuple[Distribution, ...] = ()
-    shipped: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # wheels, conda packages, by file name
+    # Wheels and conda packages that no build can fetch, by file name; a large one is where it lies.
+    shipped: Mapping[str, bytes | Path] = field(default_factory=dict, repr=False)
+    needed: tuple[str, ...] = ()  # the file names that have to be shipped; those of a lock are still to be found
     notes: tuple[str, ...] = ()
