@@ -109,6 +109,7 @@ def test_every_key_arrives_in_its_own_field(load, tmp_path):
         model_dir = "models/iris-sklearn"
         [build]
         dependency_file = "requirements.txt"
+        extras = ["serving", "gpu.2"]
         package_manager = "conda"
         python = "3.12"
         platform = "linux/arm64"
@@ -141,6 +142,7 @@ def test_every_key_arrives_in_its_own_field(load, tmp_path):
         model_dir=folder / "models" / "iris-sklearn",
         build=Build(
             dependency_file=folder / "requirements.txt",
+            extras=("serving", "gpu.2"),
             package_manager="conda",
             python="3.12",
             platform="linux/arm64",
@@ -524,6 +526,9 @@ def test_more_environment_than_lambda_takes_is_refused(load, mistakes):
         (in_build("python = 3.12"), "build.python", "should be text in quotes, is 3.12"),
         (in_build('apt = "libgomp1"'), "build.apt", 'should be a list, in [ ], is "libgomp1"'),
         (in_build("apt = [1]"), "build.apt[0]", "should be text in quotes, is 1"),
+        (in_build('extras = "serving"'), "build.extras", 'should be a list, in [ ], is "serving"'),
+        (in_build('extras = ["-x"]'), "build.extras[0]", 'should be the name of an extra like "serving", is "-x"'),
+        (in_build('extras = ["a,b"]'), "build.extras[0]", 'should be the name of an extra like "serving", is "a,b"'),
         (
             in_build('package_manager = "npm"'),
             "build.package_manager",

@@ -16,6 +16,8 @@ EDGES = {
     "thampi/terminal.py": "the one place that prints",
     "handler/__main__.py": "a process of its own: without a runtime API there is nothing to do",
     "images/smoke.py": "a script that runs in the image: its lines on stdout are its answer",
+    "images/conda_install.py": "a script that runs in a build: what goes wrong ends the step",
+    "thampi/resolution/conda_solver.py": "a process of its own: its answer stands on stdout",
     "thampi/local/guarded.py": "a process of its own, which dies with the one that started it",
     "thampi/local/ministack_server/__main__.py": "a process of its own, the local AWS",
 }
@@ -30,6 +32,7 @@ CATCHES_ALL = {
     "thampi/operations/push.py:run": "a step on a thread: its failure is raised where it is waited for",
     "thampi/runtime/pickling.py:_can_pickle": "whatever a reducer of others raises, the answer is no",
     "thampi/runtime/proving.py:answer": "the trial runs the user's model; the failure is the answer",
+    "thampi/resolution/conda_solver.py:_distributions": "a name in Python is asked for; without it conda's has to do",
     "thampi/local/ministack_server/__main__.py:_pass_on": "an engine may be reachable without it; a push says if not",
 }
 

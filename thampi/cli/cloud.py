@@ -33,7 +33,7 @@ def _push(name: str, flags: dict[str, str | None], *, verbose: bool, as_json: bo
     from thampi.operations import push as operation
 
     stage = load_stage(name, flags)
-    plan = build.plan(stage)
+    plan = build.plan(stage, say=terminal.say, write=not dry_run)
     where = place.find(stage, environ=os.environ, say=terminal.say)
     terminal.say(f"{stage.name}, stage {stage.stage}: {where}")
     if dry_run:

@@ -44,6 +44,8 @@ class Libraries:
     requirements: Sequence[str]
     python: str  # the minor version, like 3.12
     project_files: Mapping[str, Path] = field(default_factory=dict)  # by their path in the project
+    constraints: Sequence[str] = ()
+    netrc: str = field(default="", repr=False)  # who we are at the indexes
 
 
 def run(
@@ -121,7 +123,13 @@ def _in_a_container(
 @contextlib.contextmanager
 def _in_a_process(stage: Stage, libraries: Libraries, say: Say, log: Say) -> Iterator[tuple[Invoke, threading.Event]]:
     """Run the handler in a process of this machine; yield how to invoke it, and what nobody will set."""
-    python = venv.ensure(libraries.requirements, libraries.python, say=say)
+    python = venv.ensure(
+        libraries.requirements,
+        libraries.python,
+        say=say,
+        constraints=libraries.constraints,
+        netrc=libraries.netrc,
+    )
     say("without Docker nothing limits the model's memory, and it can write to this disk: in Lambda it can't")
     with cache.aside(cache.folder() / "runs") as folder:
         runtime, task, temporary = folder / "runtime", folder / "task", folder / "tmp"
