@@ -58,14 +58,15 @@ LIBRARIES = {
     "uv": {"local"},
     "orjson": {"runtime", "handler", "local", "operations"},
     "cloudpickle": {"runtime"},
-    "obstore": {"runtime"},
+    "backports": {"runtime"},  # backports.zstd, and what it is from Python 3.14 on:
+    "compression": {"runtime"},
     "awslambdaric": {"handler"},
     "ministack": {"local.ministack_server"},
     "hypercorn": {"local.ministack_server"},
 }
 
 # Of these, what Lambda has: the handler's own requirements, and cloudpickle, which comes with each model's libraries.
-IN_LAMBDA = {"orjson", "awslambdaric", "cloudpickle", "obstore"}
+IN_LAMBDA = {"orjson", "awslambdaric", "cloudpickle", "backports", "compression"}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ CATCHES_ALL = {
     "handler/startup.py:begin": "unpickling runs the code of others; the failure is kept for the requests to come",
     "images/smoke.py:<module>": "importing runs the code of others; the failure is the answer",
     "thampi/operations/push.py:run": "a step on a thread: its failure is raised where it is waited for",
+    "thampi/runtime/fetch.py:_work": "a step on a thread: its failure is raised where the bytes are waited for",
     "thampi/runtime/pickling.py:_can_pickle": "whatever a reducer of others raises, the answer is no",
     "thampi/runtime/proving.py:answer": "the trial runs the user's model; the failure is the answer",
     "thampi/local/ministack_server/__main__.py:_pass_on": "an engine may be reachable without it; a push says if not",
