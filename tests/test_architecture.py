@@ -16,7 +16,8 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 
-# cli -> operations -> { builder -> recipe -> resolution -> dependencies, aws, local, config -> names, runtime } -> errors
+# cli -> operations -> { builder -> recipe -> resolution -> dependencies, aws, local, config -> names, runtime }
+# -> errors
 # What runs beside the command line in a process of its own is a part of its own.
 ARROWS = {
     "thampi": {"runtime", "version"},
@@ -61,14 +62,15 @@ LIBRARIES = {
     "uv": {"local", "resolution", "dependencies"},  # there: what is in a uv.lock only uv can say
     "orjson": {"runtime", "handler", "local", "operations"},
     "cloudpickle": {"runtime"},
-    "obstore": {"runtime"},
+    "backports": {"runtime"},  # backports.zstd, and what it is from Python 3.14 on:
+    "compression": {"runtime"},
     "awslambdaric": {"handler"},
     "ministack": {"local.ministack_server"},
     "hypercorn": {"local.ministack_server"},
 }
 
 # Of these, what Lambda has: the handler's own requirements, and cloudpickle, which comes with each model's libraries.
-IN_LAMBDA = {"orjson", "awslambdaric", "cloudpickle", "obstore"}
+IN_LAMBDA = {"orjson", "awslambdaric", "cloudpickle", "backports", "compression"}
 
 
 @dataclass(frozen=True)

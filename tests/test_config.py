@@ -267,6 +267,7 @@ def test_the_list_of_variables_is_closed():
         "THAMPI_LOCAL_PORT",
         "THAMPI_MODEL",
         "THAMPI_MANIFEST_SHA256",
+        "THAMPI_FILES",
         "THAMPI_NAME",
         "THAMPI_STAGE",
         "THAMPI_SERVED_TIME_UTC",

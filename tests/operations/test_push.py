@@ -140,6 +140,19 @@ def test_the_trial_is_of_the_published_version_and_says_that_it_is_one(stand):
     assert stand.said == ["trying version 1"]
 
 
+def test_what_the_trial_took_is_told_from_its_log_with_the_memory_that_would_do(stand):
+    log = f"START RequestId: 1\n{COLD_START}\nREPORT RequestId: 1 Memory Size: 1024 MB Max Memory Used: 402 MB\n"
+    stand.before = lambda call: answer({"thampi": "trial"}, log) if call == "lambda.Invoke" else None
+    stand.push()
+    assert stand.said[1:] == [
+        "cold start: loaded in 1.84 s",
+        "the peak is 402 MB of 1024: memory_mb = 576 would do; more memory is also more CPU",
+    ]
+
+
+COLD_START = '{"thampi":"cold start","message":"loaded in 1.84 s","peak_mb":310}'
+
+
 def test_the_lock_is_held_from_the_first_write_to_the_last_and_given_back(stand):
     stand.push()
     held = {}
@@ -214,6 +227,7 @@ def test_a_new_model_with_the_same_requirements_is_one_new_version_and_no_image(
     assert (pushed.version, stand.answers()) == ("2", "model-3")
     (release,) = [row for row in pushed.rows if row.thing == "release"]
     assert release.changes == (
+        "environment.THAMPI_FILES: changed",
         "environment.THAMPI_MANIFEST_SHA256: changed",
         "environment.THAMPI_MODEL: changed",
     )

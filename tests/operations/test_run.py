@@ -224,9 +224,16 @@ def test_ping_and_the_model_itself_have_their_places(iris):
     assert (status, body["name"], body["stage"], body["example"]) == (200, "iris", "local", FLOWER)
 
 
+def test_where_the_time_of_the_start_went_is_said_and_which_memory_would_do(iris):
+    (told,) = [said for said in iris.said if said.startswith("cold start: ")]
+    assert "imports" in told
+    assert "of 512 MB" in told
+    assert "cold start" not in "".join(iris.logged)
+
+
 def test_what_was_said_ends_with_a_line_to_copy_that_works(iris):
     assert iris.url == f"http://localhost:{iris.port}/iris/predict"
-    assert sum("memory" in said for said in iris.said) == 1  # --no-docker limits nothing
+    assert sum("nothing limits the model's memory" in said for said in iris.said) == 1  # --no-docker
     words = shlex.split(iris.said[-1])
     assert words[0] == "curl"
     assert words[-1] == iris.url

@@ -31,7 +31,7 @@ from thampi.aws import buckets, function, gateway, lock, logs, registry, release
 from thampi.aws.ensured import Ensured
 from thampi.config import Stage
 from thampi.errors import BundleError, CloudError, ReleaseError
-from thampi.operations import desired
+from thampi.operations import cold_start, desired
 from thampi.operations.build import Plan
 from thampi.operations.place import Place, who
 
@@ -40,8 +40,8 @@ Say = Callable[[str], None]
 _TIDY_UP_S = 5.0
 
 _LAST_LINES = 16  # the model's traceback, and ours after it
-# In a log: the journal, which is for CloudWatch, and what Lambda and its emulator say of themselves.
-_NOISE = re.compile(r'^\{"_aws"|^(START|END) RequestId: |\(rapid\)')
+# In a log: the journal and the cold start, for programs, and what Lambda and its emulator say of themselves.
+_NOISE = re.compile(r'^\{"(_aws|thampi)"|^(START|END) RequestId: |\(rapid\)')
 
 
 # Raises when the run has been stopped: only the main thread gets Ctrl-C.
@@ -223,6 +223,8 @@ def _release(
     tried = trial.try_out(aws, wanted.name, version.number, {"thampi": "trial"}, stage.timeout_s)
     if not tried.ok:
         raise _refused(stage, version.number, live, tried)
+    for sentence in cold_start.told(tried.log_tail.splitlines(), stage.memory_mb):
+        say(sentence)
     check()
     found_api = gateway.read(aws, stage.name, stage.stage)
     tightened: tuple[str, ...] = ()

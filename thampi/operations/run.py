@@ -28,6 +28,7 @@ from thampi.local.interruption import Interruption
 from thampi.local.invoked import Invoked
 from thampi.local.last_lines import LastLines
 from thampi.local.runtime_api import Runtime
+from thampi.operations import cold_start
 from thampi.runtime import bundle
 from thampi.runtime.bundle import About
 
@@ -67,7 +68,8 @@ def run(
     and KeyboardInterrupt when interrupted before it serves.
     """
     about = bundle.read(stage.model_dir)
-    last_lines = LastLines(log)
+    listener = cold_start.Listener(log)
+    last_lines = LastLines(listener.add)
     with interruption.once() as interrupted, contextlib.closing(Front(port)) as front:
         if isinstance(source, str):
             environment = _in_a_container(stage, source, last_lines.add, interrupted)
@@ -76,6 +78,8 @@ def run(
         with environment as (invoke, gone):
             say(f"loading the model in {stage.model_dir}")
             _load(invoke, stage, last_lines)
+            for sentence in listener.sentences(stage.memory_mb):
+                say(sentence)
             with front.serving(invoke), contextlib.suppress(KeyboardInterrupt):
                 _announce(stage.name, front.port, about, say, ready)
                 _wait(stop or threading.Event(), gone, last_lines)
