@@ -18,10 +18,6 @@ def test_every_library_that_thampi_asks_for_is_among_them():
             assert needed.name in ours.tools()
 
 
-def test_the_libraries_of_the_extra_for_s3_are_among_them():
-    assert "obstore" in ours.tools()
-
-
 def test_the_libraries_of_our_own_tests_are_not():
     assert not {"numpy", "pandas", "scikit-learn", "pytest"} & ours.tools()
 

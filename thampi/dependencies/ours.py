@@ -24,7 +24,6 @@ from thampi.dependencies.requirement import Asked
 from thampi.dependencies.requirements_file import Line
 
 NAME = "thampi"
-_EXTRAS = ("", "s3")  # what users install; what our own tests need may be the user's library just as well
 _ARCHIVE = re.compile(r"thampi(-\d[^/]*)?\.(whl|zip|tar\.gz)")
 _KEPT = ("cloudpickle",)  # reads the model
 
@@ -51,7 +50,9 @@ def names_us(line: Line, project_dir: Path) -> bool:
 def tools() -> frozenset[str]:
     """Return the distributions that thampi's command line needs, theirs included, as installed beside it."""
     found: set[str] = set()
-    waiting: list[tuple[str, tuple[str, ...]]] = [(NAME, _EXTRAS)]
+    waiting: list[tuple[str, tuple[str, ...]]] = [
+        (NAME, ("",))
+    ]  # no extra: what our tests need may be the user's library as well
     while waiting:
         name, extras = waiting.pop()
         for needed in _needs(name, extras):

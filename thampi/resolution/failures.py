@@ -26,7 +26,7 @@ _CURES = (
     (r"\b(401 Unauthorized|403 Forbidden|407 Proxy)|lack of valid authentication|Missing credentials", _PRIVATE),
     (NO_CONNECTION, _NETWORK),
     (
-        r"\b(awslambdaric|orjson|simplejson|snapshot-restore-py|obstore)[<>=]",
+        r"\b(awslambdaric|orjson|simplejson|snapshot-restore-py|backports[.-]zstd)[<>=]",
         "the handler needs that library, too, and a newer one: raise its version, or leave its line out",
     ),
     (r"was not found in the (package registry|provided)", "check the name in the dependency file"),
