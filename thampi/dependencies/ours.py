@@ -50,9 +50,8 @@ def names_us(line: Line, project_dir: Path) -> bool:
 def tools() -> frozenset[str]:
     """Return the distributions that thampi's command line needs, theirs included, as installed beside it."""
     found: set[str] = set()
-    waiting: list[tuple[str, tuple[str, ...]]] = [
-        (NAME, ("",))
-    ]  # no extra: what our tests need may be the user's library as well
+    # No extra of ours: what our tests need may be the user's library just as well.
+    waiting: list[tuple[str, tuple[str, ...]]] = [(NAME, ("",))]
     while waiting:
         name, extras = waiting.pop()
         for needed in _needs(name, extras):
