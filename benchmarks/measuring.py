@@ -19,23 +19,36 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Row:
-    """One claim: a measured value and the most that it may be; without a bound it is only reported."""
+    """One claim: a measured value and the most (or least) that it may be; without a bound it is only reported."""
 
     metric: str
     value: float
     bound: float | None = None
+    at_least: bool = False  # the bound is a lower one
 
     @property
     def holds(self) -> bool:
-        return self.bound is None or self.value <= self.bound
+        if self.bound is None:
+            return True
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    @property
+    def bound_shown(self) -> str:
+        """The bound for people: `≤ 1.2`."""
+        return "-" if self.bound is None else f"{'≥' if self.at_least else '≤'} {self.bound:g}"
 
 
 def arguments(description: str | None = None) -> argparse.Namespace:
     """Read the command line that all benchmarks share: `--quick` and `--json PATH`."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="smaller inputs and fewer rounds: a smoke, not a verdict")
-    parser.add_argument("--json", metavar="PATH", type=Path, help="write {metric: {value, bound, holds}} to PATH")
-    return parser.parse_args()
+    return parser(description).parse_args()
+
+
+def parser(description: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of that, for a benchmark that knows more words."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--quick", action="store_true", help="smaller inputs and fewer rounds: a smoke, not a verdict")
+    made.add_argument("--json", metavar="PATH", type=Path, help="write {metric: {value, bound, holds}} to PATH")
+    return made
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int, warmups: int = 1) -> dict[str, list[Any]]:
@@ -72,8 +85,8 @@ def report(rows: Sequence[Row], json_path: Path | None = None) -> int:
     width = max(len(row.metric) for row in rows)
     print(f"{'metric':{width}}  {'value':>9}  {'bound':>7}")
     for row in rows:
-        bound = "-" if row.bound is None else f"{row.bound:g}"
-        print(f"{row.metric:{width}}  {row.value:9.3f}  {bound:>7}  {'' if row.holds else 'BROKEN'}".rstrip())
+        broken = "" if row.holds else "BROKEN"
+        print(f"{row.metric:{width}}  {row.value:9.3f}  {row.bound_shown:>7}  {broken}".rstrip())
     if json_path:
         found = {row.metric: {"value": row.value, "bound": row.bound, "holds": row.holds} for row in rows}
         json_path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,11 @@ class Echo(thampi.Model):
 class Environment:
     """One process that answers events, and the Runtime API that it asks for them."""
 
-    def __init__(self, *command: str, **environ: str) -> None:
+    def __init__(self, *command: str, python: str = sys.executable, before: Sequence[str] = (), **environ: str) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [*before, python, "-m", *command],
             env={"PATH": os.environ["PATH"], "AWS_LAMBDA_RUNTIME_API": address} | environ,
             stdout=subprocess.DEVNULL,
         )
@@ -56,6 +56,11 @@ class Environment:
 
     def __enter__(self) -> "Environment":
         return self
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()

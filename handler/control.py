@@ -22,6 +22,16 @@ def asked(event: Any) -> bool:
     return isinstance(event, dict) and "thampi" in event and "data" not in event
 
 
+def is_ping(body: bytes) -> bool:
+    """Say whether an event, as it came, is `{"thampi": "ping"}`, which needs no model."""
+    if len(body) > 100:
+        return False
+    try:
+        return bool(orjson.loads(body) == {"thampi": "ping"})
+    except orjson.JSONDecodeError:
+        return False
+
+
 def answer(word: Any, startup: Startup, predict: Callable[[Any], bytes], request_id: str) -> bytes:
     """Answer `ping` at once, `warm` with the model loaded, `trial` with what the model says to its example."""
     if word not in WORDS:

@@ -4,7 +4,7 @@ import orjson
 
 from thampi.errors import BundleError
 
-from .startup import InitializeError
+from .startup import InitializeError, StillLoadingError
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an accident
@@ -27,6 +27,8 @@ def unavailable(failure: BundleError) -> Refusal:
     It says what is missing where those are our words. What an exception of the model's own says (a database's address,
     a user) is for the log.
     """
+    if isinstance(failure, StillLoadingError):
+        return Refusal(503, "model_loading", failure.message, {"retry-after": "5"})
     cause = failure.__cause__
     ours = cause is None or isinstance(cause, OSError | ModuleNotFoundError)
     if isinstance(failure, InitializeError) or not ours:

@@ -5,16 +5,18 @@ process. An ImportError would lose the traceback on that way; none gets here, `S
 """
 
 import logging
-import os
 
-from . import journal, settings
+from . import control, journal
 from .app import Application
-from .startup import Startup
+from .beginning import stand_in, startup, told
 
 journal.end_lines(logging.getLogger())
-_settings = settings.read(os.environ)
-_startup = Startup(_settings)
-_startup.begin()
-if _startup.failure is not None and _settings.waits_for_init:
-    raise _startup.failure
-handle = Application(_settings, _startup).handle
+handle = Application(told, startup).handle
+if stand_in is None:
+    startup.begin()
+    if startup.failure is not None:
+        raise startup.failure
+else:
+    stand_in.begin(handle, at_once=lambda event: control.is_ping(event.event_body))
+    startup.begin()
+    stand_in.end()

@@ -22,7 +22,9 @@ class Settings:
     max_body_bytes: int
     function: str
     version: str
+    files: Mapping[str, int]  # of the bundle: names and sizes in bytes, so that all can be asked for at once
     waits_for_init: bool  # provisioned concurrency or a snapshot: there a broken model must fail the init
+    memory_mb: int = 0  # what the environment may hold; 0: nobody said
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -36,6 +38,8 @@ def read(environ: Mapping[str, str]) -> Settings:
         max_body_bytes=_max_body_bytes(environ.get("THAMPI_MAX_BODY_MB") or "5"),
         function=environ.get("AWS_LAMBDA_FUNCTION_NAME") or "local",
         version=environ.get("AWS_LAMBDA_FUNCTION_VERSION") or "$LATEST",
+        files=_files(environ.get("THAMPI_FILES", "")),
+        memory_mb=_whole(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")),
         waits_for_init=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
         in ("provisioned-concurrency", "snap-start"),
     )
@@ -49,6 +53,20 @@ def _max_body_bytes(text: str) -> int:
     if not 0 < megabytes < math.inf:
         raise ConfigError(f"THAMPI_MAX_BODY_MB is {text!r}", hint="give a number of megabytes above 0, like 5")
     return int(megabytes * MIB)
+
+
+def _files(text: str) -> dict[str, int]:
+    found = {}
+    for each in filter(None, text.split(",")):
+        name, _, size = each.partition("=")
+        if not name or not size.isdecimal():
+            raise ConfigError(f"THAMPI_FILES is {text!r}", hint="`thampi push` sets it, like model-1a2b3c4d.pkl=8121")
+        found[name] = int(size)
+    return found
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
 
 
 def _now() -> str:

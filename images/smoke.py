@@ -1,12 +1,13 @@
 """Import what a saved model will import, in the finished image, and tell how it went.
 
 `smoke.py '{"modules": […], "distributions": […]}'` writes a line of JSON for each module that it is about to import,
-for each that can't be, and at last one with what is installed; without that one, the process died.
+for each that can't be, and at last one with what is installed and which Linux it is; without that, the process died.
 """
 
 import importlib
 import json
 import os
+import platform
 import sys
 from importlib import metadata
 
@@ -29,6 +30,15 @@ def version(distribution: str) -> "str | None":
         return None
 
 
+def system() -> "dict[str, str]":
+    """Return which Linux this is, in the words of its /etc/os-release."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return {}
+    return {key: release[key] for key in ("ID", "VERSION_CODENAME", "PRETTY_NAME") if key in release}
+
+
 for module in told["modules"]:
     tell(importing=module)
     try:
@@ -36,4 +46,4 @@ for module in told["modules"]:
     except BaseException as error:  # SystemExit, too: whatever it is, the model won't load
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         tell(failed=module, error=f"{type(error).__name__}: {error}", missing=missing)
-tell(installed={name: version(name) for name in told["distributions"]})
+tell(installed={name: version(name) for name in told["distributions"]}, system=system())

@@ -16,26 +16,28 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 
-# cli -> operations -> { builder -> recipe -> dependencies, aws, local, config -> names, runtime } -> errors
+# cli -> operations -> { builder -> recipe -> resolution -> dependencies, aws, local, config -> names, runtime }
+# -> errors
 # What runs beside the command line in a process of its own is a part of its own.
 ARROWS = {
     "thampi": {"runtime", "version"},
     "cli": {"operations", "config", "terminal", "errors", "version"},
     "operations": {
         *("aws", "builder", "config", "dependencies", "errors", "liveness", "local", "names", "recipe"),
-        *("requirements_file", "runtime", "runtime_files", "shipped", "version"),
+        *("resolution", "runtime", "runtime_files", "shipped", "system_packages", "version"),
     },
     "aws": {"errors", "liveness", "names", "runtime", "version"},
     "builder": {"errors", "liveness", "recipe", "runtime", "shipped"},
     "local": {"errors", "liveness", "runtime", "runtime_files", "shipped", "version"},
     "local.ministack_server": {"liveness"},
     "config": {"errors", "names"},
-    "recipe": {"dependencies", "errors", "runtime_files", "shipped", "version"},
-    "dependencies": {"errors", "requirements_file"},
-    "requirements_file": set(),
+    "recipe": {"dependencies", "errors", "resolution", "runtime_files", "shipped", "version"},
+    "resolution": {"dependencies", "errors", "shipped"},
+    "dependencies": {"errors"},
     "runtime_files": {"shipped"},
     "runtime": {"errors", "version"},
     "handler": {"runtime", "errors"},
+    "system_packages": set(),
     "terminal": set(),
     "names": set(),
     "liveness": set(),
@@ -50,22 +52,25 @@ LIBRARIES = {
     "rich": {"terminal"},
     "pydantic": {"config"},
     "jinja2": {"recipe"},
-    "packaging": {"requirements_file"},
+    "rattler": {"resolution"},  # in an environment of its own, not in ours
+    "yaml": {"dependencies"},
+    "packaging": {"dependencies", "resolution", "system_packages"},
     "docker": {"builder", "local.ministack_server"},
     "urllib3": {"builder"},  # what the docker library raises
     "boto3": {"aws"},
     "botocore": {"aws"},
-    "uv": {"local"},
+    "uv": {"local", "resolution", "dependencies"},  # there: what is in a uv.lock only uv can say
     "orjson": {"runtime", "handler", "local", "operations"},
     "cloudpickle": {"runtime"},
-    "obstore": {"runtime"},
+    "backports": {"runtime"},  # backports.zstd, and what it is from Python 3.14 on:
+    "compression": {"runtime"},
     "awslambdaric": {"handler"},
     "ministack": {"local.ministack_server"},
     "hypercorn": {"local.ministack_server"},
 }
 
 # Of these, what Lambda has: the handler's own requirements, and cloudpickle, which comes with each model's libraries.
-IN_LAMBDA = {"orjson", "awslambdaric", "cloudpickle", "obstore"}
+IN_LAMBDA = {"orjson", "awslambdaric", "cloudpickle", "backports", "compression"}
 
 
 @dataclass(frozen=True)

@@ -425,6 +425,42 @@ def test_leaving_at_a_question_writes_nothing_and_is_exit_code_130(folder, termi
     assert list(folder.iterdir()) == []
 
 
+# ---------------------------------------------------------------------------------------------------------- freeze
+
+
+def test_freeze_writes_the_file_beside_thampi_toml_and_ends_with_its_path(run, project):
+    (project / "requirements.txt").unlink()
+    inner = project / "inner"
+    inner.mkdir()
+    done = run("freeze", cwd=inner)
+    assert (done.returncode, done.stdout) == (0, f"{project / 'requirements.txt'}\n")
+    assert "cloudpickle==" in (project / "requirements.txt").read_text()
+
+
+def test_freeze_writes_where_it_is_told_from_the_current_folder(run, project):
+    inner = project / "inner"
+    inner.mkdir()
+    assert run("freeze", "--output", "frozen.txt", cwd=inner).stdout == f"{inner / 'frozen.txt'}\n"
+    assert "cloudpickle==" in (inner / "frozen.txt").read_text()
+
+
+def test_freeze_to_stdout_writes_no_file_and_says_nothing_else(run, project):
+    before = sorted(project.iterdir())
+    done = run("freeze", "--output", "-")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cloudpickle==" in done.stdout
+    assert sorted(project.iterdir()) == before
+
+
+def test_freeze_replaces_a_file_of_somebody_elses_only_by_force(run, project):
+    done = run("freeze")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "hint: thampi freeze --force" in done.stderr
+    assert (project / "requirements.txt").read_text() == "six==1.17.0\n"
+    assert run("freeze", "--force").returncode == 0
+    assert "cloudpickle==" in (project / "requirements.txt").read_text()
+
+
 # ----------------------------------------------------------------------------------------------------------- build
 
 

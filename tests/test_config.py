@@ -109,6 +109,7 @@ def test_every_key_arrives_in_its_own_field(load, tmp_path):
         model_dir = "models/iris-sklearn"
         [build]
         dependency_file = "requirements.txt"
+        extras = ["serving", "gpu.2"]
         package_manager = "conda"
         python = "3.12"
         platform = "linux/arm64"
@@ -141,6 +142,7 @@ def test_every_key_arrives_in_its_own_field(load, tmp_path):
         model_dir=folder / "models" / "iris-sklearn",
         build=Build(
             dependency_file=folder / "requirements.txt",
+            extras=("serving", "gpu.2"),
             package_manager="conda",
             python="3.12",
             platform="linux/arm64",
@@ -265,6 +267,7 @@ def test_the_list_of_variables_is_closed():
         "THAMPI_LOCAL_PORT",
         "THAMPI_MODEL",
         "THAMPI_MANIFEST_SHA256",
+        "THAMPI_FILES",
         "THAMPI_NAME",
         "THAMPI_STAGE",
         "THAMPI_SERVED_TIME_UTC",
@@ -533,6 +536,9 @@ OFTEN = 'should be like "rate(4 minutes)", "rate(1 hour)" or "cron(0/4 7-18 ? * 
         (in_build("python = 3.12"), "build.python", "should be text in quotes, is 3.12"),
         (in_build('apt = "libgomp1"'), "build.apt", 'should be a list, in [ ], is "libgomp1"'),
         (in_build("apt = [1]"), "build.apt[0]", "should be text in quotes, is 1"),
+        (in_build('extras = "serving"'), "build.extras", 'should be a list, in [ ], is "serving"'),
+        (in_build('extras = ["-x"]'), "build.extras[0]", 'should be the name of an extra like "serving", is "-x"'),
+        (in_build('extras = ["a,b"]'), "build.extras[0]", 'should be the name of an extra like "serving", is "a,b"'),
         (
             in_build('package_manager = "npm"'),
             "build.package_manager",

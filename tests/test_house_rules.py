@@ -16,6 +16,8 @@ EDGES = {
     "thampi/terminal.py": "the one place that prints",
     "handler/__main__.py": "a process of its own: without a runtime API there is nothing to do",
     "images/smoke.py": "a script that runs in the image: its lines on stdout are its answer",
+    "images/conda_install.py": "a script that runs in a build: what goes wrong ends the step",
+    "thampi/resolution/conda_solver.py": "a process of its own: its answer stands on stdout",
     "thampi/local/guarded.py": "a process of its own, which dies with the one that started it",
     "thampi/local/ministack_server/__main__.py": "a process of its own, the local AWS",
 }
@@ -26,10 +28,13 @@ CATCHES_ALL = {
     "handler/app.py:_http": "whatever goes wrong is an answer: the model's code is the user's",
     "handler/app.py:_direct": "whatever goes wrong is an answer: the model's code is the user's",
     "handler/startup.py:begin": "unpickling runs the code of others; the failure is kept for the requests to come",
+    "handler/stand_in.py:_work": "it asks on a thread: the failure is raised on the main one",
     "images/smoke.py:<module>": "importing runs the code of others; the failure is the answer",
     "thampi/operations/push.py:run": "a step on a thread: its failure is raised where it is waited for",
+    "thampi/runtime/fetch.py:_work": "a step on a thread: its failure is raised where the bytes are waited for",
     "thampi/runtime/pickling.py:_can_pickle": "whatever a reducer of others raises, the answer is no",
     "thampi/runtime/proving.py:answer": "the trial runs the user's model; the failure is the answer",
+    "thampi/resolution/conda_solver.py:_distributions": "a name in Python is asked for; without it conda's has to do",
     "thampi/local/ministack_server/__main__.py:_pass_on": "an engine may be reachable without it; a push says if not",
 }
 

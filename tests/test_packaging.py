@@ -156,10 +156,11 @@ def test_from_init_to_a_dockerfile_with_nothing_but_the_wheel(run):
 def test_the_checkout_and_the_wheel_make_the_same_image(run):
     """The digest names the image: an editable install must not build another one than the wheel does."""
     told = (
-        "from pathlib import Path; from thampi import dependencies, recipe;"
+        "from pathlib import Path; from thampi import recipe; from thampi.resolution.resolved import Resolved;"
         "base = recipe.make_base('3.11', 'linux/amd64');"
-        "wanted = dependencies.Dependencies(('numpy',), 'requirements.txt');"
-        "print(recipe.make(base, wanted, apt=['git'], include=[], project_dir=Path()).digest)"
+        "given = {'title': 'requirements.txt', 'apt': ['git'], 'include': [], 'project_dir': Path()};"
+        "print(recipe.make(base, Resolved(('numpy==2.4.6',)), **given).digest);"
+        "print(recipe.make(base, Resolved(packages=('a#b',)), **given).digest)"
     )
     here = subprocess.run([sys.executable, "-c", told], cwd=REPO, capture_output=True, text=True, check=True)
     assert run("python", "-c", told).stdout == here.stdout

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from thampi import dependencies, recipe, shipped
+from thampi import recipe, shipped
 from thampi.errors import ConfigError
 from thampi.recipe import Recipe
+from thampi.resolution.resolved import Resolved
 from thampi.version import __version__
 
 GOLDEN = Path(__file__).parent / "recipe"
@@ -30,9 +31,9 @@ def make_base(python="3.11", platform="linux/amd64", base_image=None):
     return recipe.make_base(python, platform, base_image)
 
 
-def make(project, requirements=("numpy==2.4.6",), apt=(), include=(), title="requirements.txt", base=None):
-    wanted = dependencies.Dependencies(tuple(requirements), title)
-    return recipe.make(base or make_base(), wanted, apt=apt, include=include, project_dir=project)
+def make(project, requirements=("numpy==2.4.6",), apt=(), include=(), title="requirements.txt", base=None, **more):
+    resolved = Resolved(tuple(requirements), **more)
+    return recipe.make(base or make_base(), resolved, title=title, apt=apt, include=include, project_dir=project)
 
 
 @pytest.fixture
@@ -60,11 +61,13 @@ def project(tmp_path):
 _TELL = """
 import sys
 from pathlib import Path
-from thampi import dependencies, recipe
+from thampi import recipe
+from thampi.resolution.resolved import Resolved
 base = recipe.make_base("3.11", "linux/amd64")
-wanted = dependencies.Dependencies(("numpy==2.4.6",), "requirements.txt")
+resolved = Resolved(("numpy==2.4.6",))
 print(base.digest)
-print(recipe.make(base, wanted, apt=["git"], include=["features"], project_dir=Path(sys.argv[1])).digest)
+project = Path(sys.argv[1])
+print(recipe.make(base, resolved, title="x", apt=["git"], include=["features"], project_dir=project).digest)
 """
 
 
@@ -88,6 +91,7 @@ def test_the_same_inputs_have_the_same_digest_in_every_process(project):
     [
         {"requirements": ("numpy==2.4.5",)},
         {"requirements": ("numpy==2.4.6", "scipy")},
+        {"requirements": ("numpy==2.4.6  # from sha256:0",)},
         {"apt": ("libgomp1",)},
         {"include": ("scoring.py",)},
         {"base": make_base(python="3.12")},
@@ -237,11 +241,17 @@ def test_nothing_secret_gets_into_the_environment_or_an_argument(dockerfile):
             assert not re.search(r"(?i)token|secret|password|key|cert|index|proxy|\bca\b", line)
 
 
-def test_the_ca_bundle_is_only_ever_a_secret_of_one_step(dockerfile):
+@pytest.mark.parametrize("secret", ["ca", "netrc", "indexes", "pip"])
+def test_what_is_secret_is_only_ever_a_file_of_one_step(dockerfile, secret):
     for line in _instructions(dockerfile):
-        if "/run/secrets/ca" in line:
+        if f"/run/secrets/{secret}" in line:
             assert line.startswith("RUN ")
-            assert "--mount=type=secret,id=ca" in line
+            assert f"--mount=type=secret,id={secret}," in line
+
+
+def test_who_we_are_reaches_the_step_that_installs(project):
+    [install] = [line for line in _instructions(make(project).dockerfile) if "install.sh" in line]
+    assert all(f"type=secret,id={secret}," in install for secret in ("ca", "netrc", "indexes"))
 
 
 # -------------------------------------------------------------------------------------------------------- context
@@ -249,7 +259,6 @@ def test_the_ca_bundle_is_only_ever_a_secret_of_one_step(dockerfile):
 
 def test_the_context_holds_exactly_what_the_recipe_names(project):
     assert sorted(make(project, include=["features", "scoring.py"]).files) == [
-        "dependencies/constraints.txt",
         "dependencies/requirements.txt",
         "project/features/__init__.py",
         "project/features/deep/words.txt",
@@ -274,8 +283,27 @@ def test_every_file_that_a_dockerfile_copies_or_mounts_is_in_the_context(project
 
 
 def test_the_requirements_are_installed_in_the_order_in_which_they_are_written(project):
-    made = make(project, requirements=("--pre", "b==1", "a==2"))
-    assert made.files["dependencies/requirements.txt"] == b"--pre\nb==1\na==2\n"
+    made = make(project, requirements=("--no-binary b", "b==1", "a==2"))
+    assert made.files["dependencies/requirements.txt"] == b"--no-binary b\nb==1\na==2\n"
+
+
+def test_what_is_shipped_is_in_the_context_and_decides_nothing_itself(project, tmp_path):
+    """A colleague's wheel of the same sources may have other bytes: its sources stand among the requirements."""
+    (tmp_path / "lies-there.whl").write_bytes(b"large")
+    shipped_here = {"mine-1.0-py3-none-any.whl": b"one", "torch-2.0-x.whl": tmp_path / "lies-there.whl"}
+    made = make(project, shipped=shipped_here)
+    assert made.carried == {f"dependencies/wheels/{name}": content for name, content in shipped_here.items()}
+    assert made.digest == make(project).digest == make(project, shipped={"mine-1.0-py3-none-any.whl": b"two"}).digest
+    assert "two" not in repr(make(project, shipped={"mine-1.0-py3-none-any.whl": b"two"}))
+
+
+def test_packages_of_conda_are_a_recipe_of_their_own(project):
+    packages = ("https://channel/linux-64/python-3.11.2-0.conda#abc", "mine-1.0-0.conda#def")
+    made = make(project, packages=packages, shipped={"mine-1.0-0.conda": b"conda"})
+    assert made.files["dependencies/conda.txt"].decode().splitlines() == list(packages)
+    assert made.carried == {"dependencies/packages/mine-1.0-0.conda": b"conda"}
+    assert made.digest != make(project, packages=packages[:1]).digest != make(project).digest
+    assert "conda.sh" in made.dockerfile
 
 
 def test_a_single_file_is_included_under_its_path_in_the_project(project):

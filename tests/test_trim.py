@@ -1,5 +1,6 @@
 """What is taken out of installed libraries is what no endpoint runs, and nothing that a library itself needs."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +12,20 @@ TRIM = Path(__file__).resolve().parents[1] / "images/trim.py"
 
 @pytest.fixture
 def trim(tmp_path):
-    """Trim a site-packages of these files; what is left of them."""
+    """Trim a site-packages of these files, on a machine that has these commands; what is left of them."""
 
-    def run(files):
-        for name, text in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        subprocess.run([sys.executable, str(TRIM), str(tmp_path)], check=True)
-        return {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    def run(files, commands=()):
+        site, path = tmp_path / "site", tmp_path / "bin"
+        for folder, names in ((site, files), (path, dict.fromkeys(commands, ""))):
+            folder.mkdir()
+            for name, text in names.items():
+                file = folder / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text)
+                file.chmod(0o755)
+        environ = os.environ | {"PATH": str(path)}
+        subprocess.run([sys.executable, str(TRIM), str(site)], env=environ, check=True)
+        return {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
 
     return run
 
@@ -70,3 +76,83 @@ def test_a_stub_stays_when_its_module_reads_it(trim):
 
 def test_a_package_that_is_itself_called_tests_is_nobodys_tests(trim):
     assert trim({"tests/__init__.py": ""}) == {"tests/__init__.py"}
+
+
+# ------------------------------------------------------------------------------------------------- folders called test
+
+
+def test_a_suite_in_a_folder_called_test_goes(trim):
+    files = {"lib/__init__.py": "", "lib/test/__init__.py": "", "lib/test/test_it.py": "", "lib/test/data/x.bin": ""}
+    assert trim(files) == {"lib/__init__.py"}
+
+
+def test_what_a_library_offers_to_testers_stays(trim):
+    """django.test, say."""
+    files = {"lib/__init__.py": "", "lib/test/__init__.py": "", "lib/test/client.py": "", "lib/testing/test_x.py": ""}
+    assert trim(files) == set(files)
+
+
+@pytest.mark.parametrize("text", ["from lib.test import helper", "from lib import test", "from . import test"])
+def test_a_suite_in_a_folder_called_test_that_its_library_imports_stays(trim, text):
+    kept = {"lib/__init__.py", "lib/test/__init__.py", "lib/test/test_it.py", "lib/test/helper.py"}
+    assert trim(dict.fromkeys(kept, "") | {"lib/__init__.py": text}) == kept
+
+
+# ----------------------------------------------------------------------------------------------- scripts of developers
+
+SCRIPT = "from lib.tests import data\n\ndef main():\n    pass\n\nif __name__ == '__main__':\n    main()\n"
+
+
+def test_tests_that_only_a_script_of_the_developers_imports_go(trim):
+    """scipy.special has such ones: 4 MB."""
+    files = {"lib/__init__.py": "", "lib/inner/compute.py": SCRIPT, "lib/tests/data.py": "", "lib/tests/t.npz": ""}
+    assert trim(files) == {"lib/__init__.py", "lib/inner/compute.py"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"lib/__init__.py": "from lib import compute", "lib/compute.py": SCRIPT},
+        {"lib/__init__.py": "", "lib/late.py": "importlib.import_module('lib.compute')", "lib/compute.py": SCRIPT},
+        {"lib/__init__.py": "", "lib/__main__.py": SCRIPT},
+        {"lib/__init__.py": "", "lib/compute.py": SCRIPT.partition("if")[0]},
+    ],
+    ids=["imported", "named", "started by the user", "no script"],
+)
+def test_tests_that_a_module_of_use_imports_stay(trim, files):
+    files |= {"lib/tests/__init__.py": "", "lib/tests/data.py": ""}
+    assert trim(files) == set(files)
+
+
+# -------------------------------------------------------------------------------------------- what only compilers read
+
+COMPILED = {
+    "lib/include/lib.h": "",
+    "lib/include/deep/lib.hpp": "",
+    "lib/lib/liblib.a": "",
+    "lib/fast.pyx": "",
+    "lib/fast.pxd": "",
+    "lib/fast.cpython-311-x86_64-linux-gnu.so": "",
+}
+
+
+def test_headers_static_libraries_and_cythons_sources_go(trim):
+    left = trim(COMPILED | {"lib/__init__.py": "", "lib/names.txt": "", "lib/kernel.cl": "", "lib/a.html": ""})
+    assert left == {
+        "lib/__init__.py",
+        "lib/names.txt",
+        "lib/kernel.cl",
+        "lib/a.html",
+        "lib/fast.cpython-311-x86_64-linux-gnu.so",
+    }
+
+
+@pytest.mark.parametrize("compiler", ["cc", "gcc", "clang"])
+def test_where_there_is_a_compiler_they_stay(trim, compiler):
+    assert trim(COMPILED, commands=[compiler]) == set(COMPILED)
+
+
+def test_a_header_that_python_code_names_stays(trim):
+    """cffi's ABI mode reads one."""
+    files = {"lib/__init__.py": "ffi.cdef(open('lib.h').read())", "lib/lib.h": "", "other/lib.h": "", "lib/core.h": ""}
+    assert trim(files) == {"lib/__init__.py", "lib/lib.h"}

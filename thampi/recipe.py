@@ -10,12 +10,16 @@ from pathlib import Path
 import jinja2
 
 from thampi import runtime_files, shipped
-from thampi.dependencies import Dependencies
 from thampi.errors import ConfigError
+from thampi.resolution.resolved import Resolved
 from thampi.version import __version__
 
 BASE = "thampi-base"
 _OFFICIAL = "public.ecr.aws/docker/library/python:{minor}-slim-bookworm"
+_TOOLS = {
+    "pip": ("install.sh", "trim.py", "uv.txt"),
+    "conda": ("conda.sh", "conda.txt", "conda_install.py", "install.sh", "trim.py", "uv.txt"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,9 @@ class Recipe:
     platform: str
     files: Mapping[str, bytes] = field(repr=False)  # by their path in the context
     arguments: Mapping[str, str] = field(default_factory=dict)
+    # Files of the context, too, but none that decide: another file says what has to be in them, by hash or by source.
+    # A large one is where it lies.
+    carried: Mapping[str, bytes | Path] = field(default_factory=dict, repr=False, compare=False)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -53,8 +60,13 @@ def make_base(python: str, platform: str, base_image: str | None = None) -> Reci
         dockerfile=(home / "Dockerfile.base").read_text("utf-8"),
         platform=platform,
         files=_contents(files),
-        arguments={"PYTHON_IMAGE": base_image or _OFFICIAL.format(minor=python)},
+        arguments={"PYTHON_IMAGE": base_image or python_image(python)},
     )
+
+
+def python_image(python: str) -> str:
+    """Return the name of the official image of a minor version like 3.12."""
+    return _OFFICIAL.format(minor=python)
 
 
 def reference(name: str, recipe: Recipe) -> str:
@@ -63,11 +75,18 @@ def reference(name: str, recipe: Recipe) -> str:
 
 
 def make(
-    base: Recipe, dependencies: Dependencies, *, apt: Sequence[str], include: Sequence[str], project_dir: Path
+    base: Recipe,
+    resolved: Resolved,
+    *,
+    title: str,
+    apt: Sequence[str],
+    include: Sequence[str],
+    project_dir: Path,
 ) -> Recipe:
     """Return the recipe of a model's image: its libraries, and the modules of the project that ship as files.
 
-    Raises ConfigError when something to include isn't there.
+    `title` says for people where the libraries were asked for. Raises ConfigError when something to include isn't
+    there.
     """
     home = shipped.folder()
     project = project_files(include, project_dir)
@@ -77,18 +96,31 @@ def make(
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - a Dockerfile is no HTML
     )
-    dockerfile = text.get_template("pip.Dockerfile.j2").render(
-        version=__version__, source=dependencies.title, base=reference(BASE, base), apt=apt, include=bool(project)
+    manager = "conda" if resolved.packages else "pip"
+    dockerfile = text.get_template(f"{manager}.Dockerfile.j2").render(
+        version=__version__, source=title, base=reference(BASE, base), apt=apt, include=bool(project)
     )
-    files = {f"tools/{name}": home / "images" / name for name in ("install.sh", "trim.py", "uv.txt")}
-    files["dependencies/constraints.txt"] = home / "handler/constraints.txt"
+    files = {f"tools/{name}": home / "images" / name for name in _TOOLS[manager]}
     files |= {f"project/{name}": path for name, path in project.items()}
-    requirements = "".join(f"{line}\n" for line in dependencies.requirements).encode()
+    listed = {"dependencies/requirements.txt": resolved.requirements}
+    if resolved.packages:
+        listed["dependencies/conda.txt"] = resolved.packages
     return Recipe(
         dockerfile=dockerfile,
         platform=base.platform,
-        files={"dependencies/requirements.txt": requirements, **_contents(files)},
+        files={
+            **{name: "".join(f"{line}\n" for line in lines).encode() for name, lines in listed.items()},
+            **_contents(files),
+        },
+        carried=carried(resolved.shipped),
     )
+
+
+def carried(files: Mapping[str, bytes | Path]) -> dict[str, bytes | Path]:
+    """Return what is shipped, by its path in the context."""
+    return {
+        f"dependencies/{'wheels' if name.endswith('.whl') else 'packages'}/{name}": at for name, at in files.items()
+    }
 
 
 def project_files(include: Sequence[str], project_dir: Path) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""A registry on localhost that an engine can really push to, and that refuses as ECR does."""
+"""A registry on localhost that an engine can really push to and pull from, and that refuses as ECR does."""
 
 import base64
 import contextlib
@@ -30,6 +30,7 @@ class Registry(ThreadingHTTPServer):
         self.stale = set()  # passwords that were right once
         self.forbids = None  # what to answer to every upload
         self.manifests, self.blobs, self.logins = {}, {}, []
+        self.bodies = {}  # of manifests, by digest: their media type and their bytes
 
     @property
     def uri(self):
@@ -112,14 +113,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _manifest(self, tag, body):
         if self.command != "PUT":
-            found = self.server.manifests.get(tag)
+            found = tag if tag in self.server.bodies else self.server.manifests.get(tag)
             if found is None:
                 return self._refuse(404, "MANIFEST_UNKNOWN", "manifest unknown")
-            return self._answer(200, Docker_Content_Digest=found)
+            kind, content = self.server.bodies[found]
+            return self._answer(200, content, Content_Type=kind, Docker_Content_Digest=found)
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         if self.server.manifests.setdefault(tag, digest) != digest:
             words = f"The image tag '{tag}' already exists in the '{self.server.repository}' repository and cannot be "
             return self._refuse(400, "TAG_INVALID", words + "overwritten because the repository is immutable.")
+        self.server.bodies[digest] = (self.headers["Content-Type"], body)
         return self._answer(201, Docker_Content_Digest=digest, Location=self.path)
 
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = _go

@@ -16,14 +16,17 @@ from pathlib import Path
 import pytest
 
 import thampi
-from thampi import config, dependencies, recipe
+from thampi import config, recipe
 from thampi.builder import build as docker_build
 from thampi.builder import client as docker_client
 from thampi.errors import BuildError
 from thampi.operations import build as operation
 from thampi.recipe import Recipe
+from thampi.resolution.resolved import Resolved
 
 REPO = Path(__file__).resolve().parents[2]
+# As it stands in every thampi.lock: version and digest of the wheel on PyPI.
+_CLOUDPICKLE = "cloudpickle==3.1.2 --hash=sha256:9acb47f6afd73f60dc1df93bb801b472f05ff42fa6c84167d25cb206be1fbf4a"
 
 
 def silent(_):
@@ -75,6 +78,42 @@ def test_the_ca_bundle_that_the_machine_uses_is_a_secret_of_the_build(asked, tmp
     ):
         words, *_ = asked(made, **variables)
         assert [word for word in words if word.startswith("--secret")] == expected
+
+
+def test_a_secret_is_a_file_that_only_we_can_read_while_it_is_needed(docker, environ, tmp_path):
+    look = 'for word in "$@"; do case "$word" in --secret=id=netrc,src=*) '
+    look += 'stat -c %a "${word#*src=}"; cat "${word#*src=}"; '
+    fake = docker(otherwise=f'{look} echo "${{word#*src=}}" ;; esac; done')
+    shown = []
+    client = docker_client.find(environ(fake))
+    made = Recipe("FROM x\n", "linux/amd64", {})
+    docker_build.build(made, "x:1", client=client, show=shown.append, secrets={"netrc": "password secret\n"})
+    assert shown[:2] == ["600", "password secret"]
+    assert not Path(shown[2]).exists()
+    assert not any("password" in line for line in fake.asked)
+
+
+def test_a_ca_bundle_that_is_given_goes_before_the_machines(asked, docker, environ, tmp_path):
+    first, second = tmp_path / "first.pem", tmp_path / "second.pem"
+    first.touch()
+    second.touch()
+    fake = docker()
+    client = docker_client.find(environ(fake, SSL_CERT_FILE=str(first)))
+    docker_build.build(Recipe("FROM x\n", "linux/amd64", {}), "x:1", client=client, show=silent, secrets={"ca": second})
+    [words] = [line for line in fake.asked if line.startswith("buildx build")]
+    assert [word for word in words.split() if word.startswith("--secret")] == [f"--secret=id=ca,src={second}"]
+
+
+def test_what_is_carried_comes_from_where_it_lies(docker, environ, tmp_path):
+    (tmp_path / "large.whl").write_bytes(b"large")
+    fake = docker(otherwise='[ "$1" != buildx ] || { for last in "$@"; do :; done; cat $last/dependencies/wheels/*; }')
+    client, shown = docker_client.find(environ(fake)), []
+    carried = {"dependencies/wheels/a.whl": b"small\n", "dependencies/wheels/b.whl": tmp_path / "large.whl"}
+    docker_build.build(Recipe("FROM x\n", "linux/amd64", {}, carried=carried), "x:1", client=client, show=shown.append)
+    assert shown == ["small", "large"]
+    (tmp_path / "large.whl").unlink()
+    with pytest.raises(BuildError, match=r"large\.whl, which the image needs, can't be read"):
+        docker_build.build(Recipe("FROM x\n", "linux/amd64", {}, carried=carried), "x:1", client=client, show=silent)
 
 
 def test_every_line_of_the_engine_is_shown_as_it_comes(asked):
@@ -232,12 +271,13 @@ def test_the_context_holds_what_the_recipe_names_and_nothing_else(
     for path in (".git/config", ".venv/pyvenv.cfg", ".aws/credentials", ".env", "models/m/model.pkl", "features/a.py"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("secret")
-    wanted = dependencies.Dependencies(("six",), "requirements.txt")
-    made = recipe.make(base, wanted, apt=[], include=["features"], project_dir=tmp_path)
+    resolved = Resolved(("six==1.17.0",), shipped={"mine-1.0-py3-none-any.whl": b"a wheel"})
+    made = recipe.make(base, resolved, title="x", apt=[], include=["features"], project_dir=tmp_path)
     look = dataclasses.replace(made, dockerfile=f"FROM {python_image}\nCOPY . /context\n")
     docker_build.build(look, name, client=client, show=silent)
     found = inside(name, "cd /context; find . -type f | sort").split()
-    assert found == sorted(f"./{path}" for path in made.files)
+    assert found == sorted(f"./{path}" for path in (*made.files, *made.carried))
+    assert "./dependencies/wheels/mine-1.0-py3-none-any.whl" in found
     assert "./project/features/a.py" in found
 
 
@@ -275,7 +315,7 @@ def project(tmp_path):
 
 def _plan(project, platform):
     stage = config.load(project / "thampi.toml", "local", flags={"platform": platform}, environ={})
-    return operation.plan(stage)
+    return operation.plan(stage)  # the first time it writes thampi.lock
 
 
 class Counted:
@@ -337,9 +377,9 @@ def test_the_ca_bundle_is_in_no_layer_of_base_or_model(client, base, name, tmp_p
     base_name = recipe.reference(recipe.BASE, fresh)
     try:
         docker_build.build(fresh, base_name, client=told, show=silent)
-        wanted = dependencies.Dependencies(("cloudpickle",), "requirements.txt")
+        resolved = Resolved((_CLOUDPICKLE,))
         probe = "\nRUN --mount=type=secret,id=ca,target=/run/secrets/ca,mode=0444 grep -q MARK /run/secrets/ca\n"
-        made = recipe.make(fresh, wanted, apt=[], include=[], project_dir=tmp_path)
+        made = recipe.make(fresh, resolved, title="x", apt=[], include=[], project_dir=tmp_path)
         # The last step proves that the secret was there to be leaked; what it looks for is no part of it.
         seen = probe.replace("MARK", f"{marker[:8]}.{marker[9:]}")
         made = dataclasses.replace(made, dockerfile=made.dockerfile + seen)

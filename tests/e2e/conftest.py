@@ -21,7 +21,7 @@ from tests import sharing
 from thampi.builder import client as docker_client
 
 REPO = Path(__file__).resolve().parents[2]
-# What `docker run` gets to be like Lambda (DESIGN.md 4.3).
+# What `docker run` gets to be like Lambda.
 LIKE_LAMBDA = ("--read-only", "--tmpfs=/tmp", "--user=993", "-m=512m")
 
 

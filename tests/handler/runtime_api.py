@@ -32,6 +32,7 @@ class RuntimeApi:
         self.init_errors: queue.Queue[tuple[dict[str, str], Any]] = queue.Queue()
         self.asked = threading.Event()  # for a first event: the init is over
         self.restored = threading.Event()
+        self.timeout_s: float = TIMEOUT_S
 
     def send(self, body: bytes) -> queue.Queue[tuple[str, bytes]]:
         request_id = str(uuid.uuid4())
@@ -52,7 +53,7 @@ def _front_of(api: RuntimeApi) -> type[BaseHTTPRequestHandler]:
             assert self.path == "/2018-06-01/runtime/invocation/next"
             api.asked.set()
             request_id, body = api.waiting.get()
-            deadline = int((time.time() + TIMEOUT_S) * 1000)
+            deadline = int((time.time() + api.timeout_s) * 1000)
             self.answer(
                 200,
                 body,
@@ -124,6 +125,11 @@ class Running:
     def lines(self) -> list[dict[str, Any]]:
         """The lines that CloudWatch would make metrics of."""
         return [json.loads(line) for line in self.log.splitlines() if line.startswith('{"_aws"')]
+
+    @property
+    def cold_starts(self) -> list[dict[str, Any]]:
+        """The lines about loading the model."""
+        return [json.loads(line) for line in self.log.splitlines() if line.startswith('{"thampi":"cold start"')]
 
 
 class FunctionError(Exception):

@@ -36,6 +36,20 @@ for name in sys.argv[1:]:
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
+# Starts the handler, and says how far it was when the interface client was asked for.
+WATCH = """
+import os, runpy, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "awslambdaric":
+            beginning = sys.modules.get("thampi_handler.beginning")
+            begun = beginning is not None and beginning.startup._loading is not None
+            print("begun" if begun else "nothing", flush=True)
+            os._exit(0)
+sys.meta_path.insert(0, Finder())
+runpy.run_module("thampi_handler", run_name="__main__")
+"""
+
 
 def loaded(path, *modules):
     """Return the modules that a fresh process loads for some; print those that Python doesn't bring."""
@@ -67,7 +81,9 @@ def staged(tmp_path_factory):
     [
         ("thampi", {"thampi", "orjson"}),
         ("thampi_handler.app", {"thampi", "thampi_handler", "orjson"}),
-        ("thampi_handler.__main__", {"thampi_handler", "orjson"} | CLIENT),
+        ("thampi_handler.__main__", {"thampi", "thampi_handler", "orjson"}),
+        ("thampi_handler.beginning", {"thampi", "thampi_handler", "orjson"}),
+        ("thampi_handler.interface", {"thampi", "thampi_handler", "orjson"} | CLIENT),
     ],
 )
 def test_what_runs_in_lambda_loads_this_and_nothing_else(staged, module, allowed):
@@ -81,4 +97,16 @@ def test_in_the_checkout_the_handler_loads_no_more_than_in_the_image(request):
 
 
 def test_what_only_saving_needs_is_not_loaded_and_nothing_slow(staged):
-    assert not loaded(staged, "thampi", "thampi_handler.app", "thampi_handler.__main__") & (SAVING | SLOW)
+    ours = [f"thampi_handler.{name}" for name in ("app", "beginning", "interface", "__main__")]
+    assert not loaded(staged, "thampi", *ours) & (SAVING | SLOW)
+
+
+def test_the_models_bytes_are_on_their_way_before_the_interface_client_is_imported(staged, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WATCH],
+        env={"PYTHONPATH": str(staged), "THAMPI_MODEL": str(tmp_path), "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "begun\n"

@@ -33,16 +33,28 @@ def test_everything_can_be_said():
         {
             "THAMPI_MODEL": "/models/iris",
             "THAMPI_MANIFEST_SHA256": "ab",
+            "THAMPI_FILES": "model-1a2b3c4d.pkl=8121,model-5e6f7a8b.buffers=10737418240",
             "THAMPI_NAME": "iris",
             "THAMPI_STAGE": "staging",
             "THAMPI_SERVED_TIME_UTC": "then",
             "THAMPI_MAX_BODY_MB": "0.5",
             "AWS_LAMBDA_FUNCTION_NAME": "thampi-iris-staging",
             "AWS_LAMBDA_FUNCTION_VERSION": "7",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "3008",
         }
     )
     assert read == settings.Settings(
-        "/models/iris", "ab", "iris", "staging", "then", 512 * 1024, "thampi-iris-staging", "7", False
+        model="/models/iris",
+        manifest_sha256="ab",
+        name="iris",
+        stage="staging",
+        served_time_utc="then",
+        max_body_bytes=512 * 1024,
+        function="thampi-iris-staging",
+        version="7",
+        files={"model-1a2b3c4d.pkl": 8121, "model-5e6f7a8b.buffers": 10 * 1024**3},
+        memory_mb=3008,
+        waits_for_init=False,
     )
 
 
@@ -52,6 +64,12 @@ def test_everything_can_be_said():
 )
 def test_only_an_environment_that_is_made_ahead_waits_for_its_init(kind, waits):
     assert settings.read({"AWS_LAMBDA_INITIALIZATION_TYPE": kind}).waits_for_init is waits
+
+
+@pytest.mark.parametrize("text", ["model.pkl", "model.pkl=", "model.pkl=many", "=5", "model.pkl=-1"])
+def test_files_that_are_no_names_and_sizes_are_refused(text):
+    with pytest.raises(ConfigError, match="THAMPI_FILES"):
+        settings.read({"THAMPI_FILES": text})
 
 
 @pytest.mark.parametrize("text", ["five", "0", "-1", "nan", "inf", "5MB"])

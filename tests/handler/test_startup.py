@@ -2,7 +2,10 @@ import errno
 import hashlib
 import logging
 import os
+import sys
+import threading
 import traceback
+import types
 from pathlib import Path
 
 import orjson
@@ -10,10 +13,11 @@ import pytest
 
 import thampi
 from handler import settings
-from handler.startup import InitializeError, Startup
+from handler.startup import InitializeError, Startup, StillLoadingError
 from tests.handler.inprocess import Echo, sample, serve
 from thampi import Model
 from thampi.errors import BundleError
+from thampi.runtime import loading
 
 
 class Initialized(Model):
@@ -323,3 +327,120 @@ def test_a_manifest_that_is_no_json_is_a_503(save):
     folder = save(Echo())
     (folder / "thampi.json").write_text("{")
     assert served(started(folder)).http(sample("function-url")).status == 503
+
+
+# --- the order, and what is told of it
+
+
+def startup_for(folder, lines=None, **environ):
+    environ = {"THAMPI_MODEL": str(folder), "THAMPI_NAME": "iris"} | environ
+    return Startup(settings.read(environ), 2.0, write=(lines if lines is not None else []).append)
+
+
+def remade(folder, **changes):
+    """Write other facts into a manifest."""
+    manifest = folder / "thampi.json"
+    manifest.write_bytes(orjson.dumps(orjson.loads(manifest.read_bytes()) | changes))
+    return folder
+
+
+def test_what_was_fetched_ahead_is_what_is_loaded_and_a_second_load_fetches_anew(save, trail, monkeypatch):
+    begun = []
+    begin = loading.begin
+    monkeypatch.setattr(loading, "begin", lambda *args, **more: begun.append(args) or begin(*args, **more))
+    startup = startup_for(save(Trailing(trail, unpickled=FileNotFoundError(errno.ENOENT, "gone"), times=1)))
+    startup.fetch()
+    assert len(begun) == 1
+    startup.begin()
+    assert (len(begun), startup.failure is None) == (1, False)
+    assert startup.model()
+    assert len(begun) == 2
+
+
+def test_fetching_ahead_fails_when_the_model_is_asked_for_and_not_before(tmp_path):
+    for where in ("s3://store/iris", str(tmp_path / "nothing")):
+        startup = startup_for(where)
+        startup.fetch()
+        assert startup.failure is None
+        with pytest.raises(BundleError):
+            startup.model()
+
+
+def test_files_and_hash_of_the_release_are_what_is_fetched_by(monkeypatch):
+    told = []
+    monkeypatch.setattr(loading, "begin", lambda source, **more: told.append((source, more)))
+    release = {"THAMPI_MANIFEST_SHA256": "ab", "THAMPI_FILES": "model-1a2b3c4d.pkl=8121"}
+    startup_for("s3://store/iris", **release).fetch()
+    assert told == [("s3://store/iris", {"sha256": "ab", "files": {"model-1a2b3c4d.pkl": 8121}})]
+
+
+def test_recorded_modules_are_imported_in_their_order_before_anything_is_unpickled(save, trail, tmp_path, monkeypatch):
+    for name in ("second_first", "first_second"):
+        (tmp_path / f"{name}.py").write_text(
+            f"with open({str(trail)!r}, 'a') as trail:\n    trail.write({name[0]!r})\n"
+        )
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    startup = startup_for(remade(save(Trailing(trail)), modules=["second_first", "first_second"]))
+    startup.begin()
+    assert trail.read_text() == "sfui"
+
+
+@pytest.mark.parametrize(
+    ("modules", "said"), [(["not_here_at_all"], "needs `not_here_at_all`"), (["broken_here"], "ZeroDivisionError")]
+)
+def test_a_library_that_can_not_be_imported_keeps_the_model_from_being_read(
+    save, trail, tmp_path, monkeypatch, modules, said
+):
+    (tmp_path / "broken_here.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    startup = startup_for(remade(save(Trailing(trail)), modules=modules))
+    startup.begin()
+    assert said in startup.failure.message
+    assert trail.read_text() == ""
+
+
+def test_a_cold_start_is_told_once_when_the_model_is_there_and_not_before(save, trail):
+    lines = []
+    startup = startup_for(
+        save(Trailing(trail, initialized=ConnectionError("no database"), times=1)),
+        lines,
+        AWS_LAMBDA_FUNCTION_MEMORY_SIZE="512",
+    )
+    startup.begin()
+    assert lines == []
+    for _ in range(2):
+        startup.model()
+    (told,) = map(orjson.loads, lines)
+    assert told["memory_mb"] == 512
+    assert told["total_ms"] > told["python_ms"] >= 2000, "it counts from the process's start"
+    assert told["fetch_mb"] >= 0
+
+
+def test_a_log_that_is_gone_costs_no_model(save):
+    def gone(line):
+        raise BrokenPipeError("nobody reads")
+
+    startup = Startup(settings.read({"THAMPI_MODEL": str(save(Echo()))}), write=gone)
+    startup.begin()
+    assert startup.model()
+
+
+def test_who_asks_while_another_thread_loads_hears_that_and_what_would_help(save, tmp_path, monkeypatch):
+    place = types.ModuleType("meeting_place")
+    place.barrier = threading.Barrier(2)
+    monkeypatch.setitem(sys.modules, "meeting_place", place)
+    (tmp_path / "takes_long.py").write_text("import meeting_place\n" + "meeting_place.barrier.wait(10)\n" * 2)
+    monkeypatch.syspath_prepend(tmp_path)
+    startup = startup_for(remade(save(Echo(), instance_id="the-id"), modules=["takes_long"]))
+    thread = threading.Thread(target=startup.begin)
+    thread.start()
+    place.barrier.wait(10)
+    with pytest.raises(StillLoadingError, match=r"since 2 s.*\n.*timeout_s"):
+        startup.model()
+    assert startup.about().instance_id == "the-id"
+    reply = served(startup).http(sample("function-url"))
+    assert (reply.status, reply.error["type"], reply.headers["retry-after"]) == (503, "model_loading", "5")
+    place.barrier.wait(10)
+    thread.join()
+    assert startup.model().predict("x", None) == "x"

@@ -1,4 +1,4 @@
-"""What the emulator answers, told apart. Its answers here are those that were recorded (DESIGN's docker.md, 1)."""
+"""What the emulator answers, told apart. Its answers here are those that were recorded."""
 
 import contextlib
 import json

@@ -103,7 +103,7 @@ def test_a_bucket_in_another_account_is_ill(stand, examined):
 def docker(tmp_path):
     """A docker client that knows these images."""
 
-    def make(has="exit 1", buildx="exit 0"):
+    def make(has="exit 1", buildx="exit 0", own="linux/amd64", build="exit 0"):
         path = tmp_path / "docker"
         path.write_text(
             "#!/bin/sh\n"
@@ -111,6 +111,8 @@ def docker(tmp_path):
             f'    "buildx version") {buildx} ;;\n'
             '    "context show") ;;\n'
             f'    "image inspect") {has} ;;\n'
+            f'    "version --format") echo {own} ;;\n'
+            f'    "buildx build") {build} ;;\n'
             "esac\n"
         )
         path.chmod(0o755)
@@ -126,6 +128,22 @@ def test_a_machine_that_can_build_is_well(stand, docker):
     assert list(found) == ["docker client", "saved model", "engine"]
     assert all(each.well for each in found.values())
     assert found["engine"].said == "nothing is built yet"
+
+
+def test_a_platform_that_the_engine_emulates_is_well_and_slow(stand, docker):
+    stage = replace(stand.stage, build=replace(stand.stage.build, platform="linux/arm64"))
+    found = {each.what: each for each in doctor.examine_machine(stage, docker('echo "No such image: x" >&2; exit 1'))}
+    assert found["platform"].well
+    assert "linux/arm64 is emulated: several times slower" in found["platform"].said
+
+
+def test_a_platform_that_the_engine_can_not_run_is_ill(stand, docker):
+    stage = replace(stand.stage, build=replace(stand.stage.build, platform="linux/arm64"))
+    fails = "echo '#5 [3/3] RUN [\"/emulated\"]'; echo '#5 ERROR: exec format error'; exit 1"
+    found = list(doctor.examine_machine(stage, docker('echo "No such image: x" >&2; exit 1', build=fails)))
+    assert [each.well for each in found[-2:]] == [True, False]
+    assert "no emulation of the other" in found[-1].said
+    assert "tonistiigi/binfmt" in found[-1].cure
 
 
 def test_a_machine_without_docker_says_where_to_get_it(stand):

@@ -103,7 +103,7 @@ def test_a_container_without_a_user_is_somebody(monkeypatch):
     assert place.who().startswith("somebody@")
 
 
-# ---------------------------------------------------------------- reference/aws-failures.md, A7: whether AWS lets us in
+# ------------------------------------------------------------------------------------------- whether AWS lets us in
 
 
 def refused(code, message, status=400):

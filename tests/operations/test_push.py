@@ -140,6 +140,19 @@ def test_the_trial_is_of_the_published_version_and_says_that_it_is_one(stand):
     assert stand.said == ["trying version 1"]
 
 
+def test_what_the_trial_took_is_told_from_its_log_with_the_memory_that_would_do(stand):
+    log = f"START RequestId: 1\n{COLD_START}\nREPORT RequestId: 1 Memory Size: 1024 MB Max Memory Used: 402 MB\n"
+    stand.before = lambda call: answer({"thampi": "trial"}, log) if call == "lambda.Invoke" else None
+    stand.push()
+    assert stand.said[1:] == [
+        "cold start: loaded in 1.84 s",
+        "the peak is 402 MB of 1024: memory_mb = 576 would do; more memory is also more CPU",
+    ]
+
+
+COLD_START = '{"thampi":"cold start","message":"loaded in 1.84 s","peak_mb":310}'
+
+
 def test_the_lock_is_held_from_the_first_write_to_the_last_and_given_back(stand):
     stand.push()
     held = {}
@@ -214,6 +227,7 @@ def test_a_new_model_with_the_same_requirements_is_one_new_version_and_no_image(
     assert (pushed.version, stand.answers()) == ("2", "model-3")
     (release,) = [row for row in pushed.rows if row.thing == "release"]
     assert release.changes == (
+        "environment.THAMPI_FILES: changed",
         "environment.THAMPI_MANIFEST_SHA256: changed",
         "environment.THAMPI_MODEL: changed",
     )
@@ -670,7 +684,7 @@ def policy_source(policy):
     return statement["Condition"]["ArnLike"]["AWS:SourceArn"]
 
 
-# ------------------------------------------------------------- reference/aws-failures.md: what AWS says, what we say
+# ----------------------------------------------------------- what AWS refuses in practice: its words, and ours
 
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/thampi-scale@sha256:1"
 UPDATE = "The operation cannot be performed at this time. An update is in progress for resource: arn:aws:lambda:x"
@@ -680,7 +694,7 @@ MANIFEST = f"The image manifest, config or layer media type for the source image
 INVALID = "InvalidParameterValueException"
 SAME = "run the same command again"
 FAILURES = [
-    # row, update (or first push), call, code, status, AWS's message, ours, hint, exit code
+    # a name for it, update (or first push), call, code, status, AWS's message, ours, hint, exit code
     ("E1", False, "ecr.GetAuthorizationToken", "AccessDeniedException", 400,
      "User: arn:x is not authorized to perform: ecr:GetAuthorizationToken on resource: *",
      "getting a login for ECR: AWS refuses ecr:GetAuthorizationToken", "have ecr:GetAuthorizationToken allowed", 5),
@@ -717,14 +731,20 @@ FAILURES = [
      "version 1 still is: Lambda can't start it: Lambda was unable to decrypt", "mend it and push again", 7),
     ("L9", False, "lambda.CreateFunction", INVALID, 400, MEMORY, "may have 3008 MB of memory", "memory_mb to 3008", 5),
     ("L12", False, "lambda.AddPermission", "PolicyLengthExceededException", 400,
-     "The final policy size (20749) is bigger than the limit (20480).", "The final policy size (20749)", None, 5),
+     "The final policy size (20749) is bigger than the limit (20480).", "The final policy size (20749)",
+     "remove-permission", 5),
+    ("L17", False, "lambda.Invoke", "CodeArtifactUserFailedException", 409,
+     "entrypoint requires the handler name to be the first argument",
+     "entrypoint requires the handler name to be the first argument (the image starts with AWS's own", "push again", 7),
     ("L19", False, "lambda.CreateFunction", INVALID, 400,
      "Error occurred while DescribeSubnets. The subnet ID 'subnet-1' does not exist", "subnet-1", "vpc.subnet_ids", 5),
     ("A1", False, "apigatewayv2.CreateApi", "TooManyRequestsException", 429, "Too Many Requests",
      "making the API thampi-scale-staging: AWS answered TooManyRequestsException", SAME, 5),
     ("A4", False, "s3.CreateBucket", "IllegalLocationConstraintException", 400,
      "The unspecified location constraint is incompatible for the region specific endpoint this request was sent to.",
-     "The unspecified location constraint is incompatible", None, 5),
+     "can't be made: S3 was asked in another region", "set region", 5),
+    ("A4", False, "s3.CreateBucket", "InvalidLocationConstraint", 400,
+     "The specified location-constraint is not valid", "S3 does not know that region", "correct region", 5),
     ("A5", False, "s3.CreateBucket", "BucketAlreadyExists", 409, "The requested bucket name is not available.",
      "is taken by another AWS account", "set another bucket", 5),
     ("A5", False, "s3.CreateBucket", "OperationAborted", 409,

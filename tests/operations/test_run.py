@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 import thampi
-from thampi import dependencies
 from thampi.config import Stage
 from thampi.errors import BundleError, ConfigError
 from thampi.local import cache
+from thampi.operations import build
 from thampi.operations import run as operation
 from thampi.operations.run import Libraries
 from thampi.runtime import bundle
@@ -122,7 +122,7 @@ def stage_of(model_dir, **settings):
 
 
 def libraries_of(model_dir, **more):
-    return Libraries(dependencies.read(None, bundle.read(model_dir).distributions).requirements, MINOR, **more)
+    return replace(build.libraries(stage_of(model_dir)), **more)
 
 
 class Served:
@@ -224,9 +224,16 @@ def test_ping_and_the_model_itself_have_their_places(iris):
     assert (status, body["name"], body["stage"], body["example"]) == (200, "iris", "local", FLOWER)
 
 
+def test_where_the_time_of_the_start_went_is_said_and_which_memory_would_do(iris):
+    (told,) = [said for said in iris.said if said.startswith("cold start: ")]
+    assert "imports" in told
+    assert "of 512 MB" in told
+    assert "cold start" not in "".join(iris.logged)
+
+
 def test_what_was_said_ends_with_a_line_to_copy_that_works(iris):
     assert iris.url == f"http://localhost:{iris.port}/iris/predict"
-    assert sum("memory" in said for said in iris.said) == 1  # --no-docker limits nothing
+    assert sum("nothing limits the model's memory" in said for said in iris.said) == 1  # --no-docker
     words = shlex.split(iris.said[-1])
     assert words[0] == "curl"
     assert words[-1] == iris.url
@@ -370,19 +377,16 @@ def test_a_port_that_is_taken_is_said_before_anything_is_installed(plain_dir):
 RUN = """
 import os, sys
 from pathlib import Path
-from thampi import dependencies
 from thampi.config import Stage
+from thampi.operations import build
 from thampi.operations import run as operation
-from thampi.runtime import bundle
 
 def tell(kind):
     return lambda text: os.write(1, f"{kind} {text}\\n".encode())  # in one piece: two threads do it
 
 folder = Path(sys.argv[1])
 stage = Stage(project_dir=folder.parent, name="model", stage="local", model_dir=folder, timeout_s=60)
-libraries = operation.Libraries(
-    dependencies.read(None, bundle.read(folder).distributions).requirements, "%d.%d" % sys.version_info[:2]
-)
+libraries = build.libraries(stage)
 try:
     operation.run(stage, libraries, port=0, say=tell("say"), log=tell("log"), ready=tell("ready"))
 except KeyboardInterrupt:

@@ -169,11 +169,43 @@ def test_every_byte_has_a_hash_in_order_or_the_bundle_is_refused(parts):
         bundle.parse(bundle.dump(replace(ABOUT, parts=parts)), "here")
 
 
-@pytest.mark.parametrize("kept", [part(codec="zstd"), part(stored=12)])
+@pytest.mark.parametrize("kept", [part(codec="lz4"), part(codec=7), part(codec="lz4", stored=12)])
 def test_bytes_kept_in_a_form_that_this_version_does_not_know_are_refused(kept):
     with pytest.raises(BundleError, match="can't read") as raised:
         bundle.parse(bundle.dump(replace(ABOUT, parts=[kept, BUFFERS])), "here")
     assert "upgrade" in raised.value.hint
+
+
+def test_a_part_that_is_kept_as_it_is_has_its_own_size():
+    files = ABOUT.files | {"pickle": File("model-1a2b3c4d.pkl", 12)}
+    with pytest.raises(BundleError, match="another size"):
+        bundle.parse(bundle.dump(replace(ABOUT, files=files, parts=[part(stored=12), BUFFERS])), "here")
+
+
+COMPRESSED = [part(file="buffers", size=100, stored=40, codec="zstd"), part(file="buffers", offset=100, size=64)]
+
+
+def test_of_a_compressed_file_the_parts_count_what_is_in_it_and_the_file_what_is_on_disk():
+    files = ABOUT.files | {"buffers": File("model-5e6f7a8b.buffers", 104)}
+    about = replace(ABOUT, files=files, parts=[part(), *COMPRESSED])
+    assert bundle.parse(bundle.dump(about), "here") == about
+    assert (about.content_size("buffers"), about.content_size("pickle")) == (164, 30)
+    assert replace(about, parts=[part()]).content_size("buffers") == 0
+
+
+@pytest.mark.parametrize("size", [103, 105, 164])
+def test_a_compressed_file_is_as_large_as_its_parts_are_stored_or_the_bundle_is_refused(size):
+    files = ABOUT.files | {"buffers": File("model-5e6f7a8b.buffers", size)}
+    with pytest.raises(BundleError, match="no hash for every byte"):
+        bundle.parse(bundle.dump(replace(ABOUT, files=files, parts=[part(), *COMPRESSED])), "here")
+
+
+@pytest.mark.parametrize("stored", [0, -64, 64.0, True])
+def test_what_is_stored_of_a_part_is_a_number_of_bytes_or_the_bundle_is_refused(stored):
+    files = ABOUT.files | {"buffers": File("model-5e6f7a8b.buffers", 40 + stored)}
+    parts = [part(), COMPRESSED[0], replace(COMPRESSED[1], codec="zstd", stored=stored)]
+    with pytest.raises(BundleError, match="no hash for every byte"):
+        bundle.parse(bundle.dump(replace(ABOUT, files=files, parts=parts)), "here")
 
 
 @pytest.mark.parametrize(

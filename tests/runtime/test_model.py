@@ -58,7 +58,7 @@ def test_a_context_is_what_it_says_and_does_not_show_how_it_knows_the_time():
 
 
 def test_importing_thampi_stays_light(tmp_path):
-    heavy = "boto3 botocore click cloudpickle docker email importlib.metadata jinja2 numpy obstore pydantic rich "
+    heavy = "boto3 botocore click cloudpickle docker email importlib.metadata jinja2 numpy pydantic rich "
     heavy += "subprocess tomllib urllib.request asyncio multiprocessing concurrent.futures"
     code = f"import sys, thampi; print([name for name in {heavy.split()} if name in sys.modules])"
     assert python("-S", "-c", code, cwd=tmp_path, PYTHONPATH=":".join(entry for entry in sys.path if entry)) == "[]\n"

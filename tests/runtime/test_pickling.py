@@ -31,11 +31,14 @@ def through(tmp_path: Path, held: object) -> object:
 def through_files_alone(tmp_path: Path, held: object) -> object:
     """Do the same without all that makes a save durable, and slow."""
     done = pickling.dump(Holder(held), tmp_path)
-    files = {role: bundle.File(f"model.{ending}", 0) for role, ending in (("pickle", "pkl"), ("buffers", "buffers"))}
+    names = {
+        role: f"model.{ending}" for role, ending in (("pickle", "pkl"), ("buffers", "buffers")) if done.parts[role]
+    }
+    files = {role: bundle.File(name, (tmp_path / name).stat().st_size) for role, name in names.items()}
     parts = [*done.parts["pickle"], *done.parts["buffers"]]
     known = bundle.About("id", "time", files=files, parts=parts, buffers=done.buffers)
-    with fetch.pickle_stream(tmp_path, known) as stream:
-        return pickle.Unpickler(stream, buffers=fetch.buffers(tmp_path, known)).load().held
+    with fetch.begin(tmp_path, about=known) as fetched:
+        return pickle.Unpickler(fetched.pickle(), buffers=fetched.buffers()).load().held
 
 
 def about(tmp_path: Path, held: object) -> bundle.About:
@@ -321,7 +324,7 @@ def test_a_full_disk_is_not_the_models_fault(tmp_path):
     code = """
 import resource, numpy, thampi
 class Model(thampi.Model):
-    held = {"big": numpy.zeros(500_000)}
+    held = {"big": numpy.random.default_rng(0).standard_normal(500_000)}
     def __init__(self):
         self.held = self.held
     def predict(self, args, context):

@@ -26,6 +26,14 @@ _REFUSED_NAMES = {
         "was deleted a moment ago",
         "S3 frees the name within an hour or so: run the same command then, or set another bucket in thampi.toml",
     ),
+    "IllegalLocationConstraintException": (
+        "can't be made: S3 was asked in another region than the bucket's",
+        "set region in the stage's table of thampi.toml, and see that endpoint_url and AWS_ENDPOINT_URL are of it",
+    ),
+    "InvalidLocationConstraint": (
+        "can't be made: S3 does not know that region",
+        "correct region in the stage's table of thampi.toml",
+    ),
     "TooManyBuckets": (
         "can't be made: the account has as many buckets as it may",
         "set bucket in thampi.toml to one that is there, or have the quota raised",

@@ -62,6 +62,15 @@ _CURES = (
     ),
     (r"[Ss]ubnet", "check vpc.subnet_ids, and that they have free addresses"),
     (r"[Ss]ecurity ?[Gg]roup", "check vpc.security_group_ids"),
+    (
+        r"final policy size",
+        "other permissions for `live` take all the room: `aws lambda get-policy --qualifier live` lists them, "
+        "`aws lambda remove-permission` takes one away",
+    ),
+    (
+        r"entrypoint requires the handler name",
+        "the image starts with AWS's own entrypoint: leave build.base_image out, or name one that sets none",
+    ),
     (r"KMS", "the role was deleted and made again, or the key is disabled: `thampi destroy`, then push again"),
 )
 _MEMORY = re.compile(r"memory_?size.*less than or equal to (\d+)", re.IGNORECASE | re.DOTALL)

@@ -2,15 +2,17 @@
 
 import os
 import re
-import secrets
+import shutil
 import subprocess
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from secrets import token_hex
 
 from thampi.builder import failures
 from thampi.builder.client import Client
+from thampi.errors import BuildError
 from thampi.recipe import Recipe
 
 _STEP = re.compile(r"#(\d+) (?:\d+\.\d+ )?(.*)")
@@ -35,13 +37,17 @@ def build(
     client: Client,
     show: Callable[[str], None],
     check: Callable[[str], None] | None = None,
+    secrets: Mapping[str, str | Path] | None = None,
 ) -> None:
     """Build `recipe` and name the image `reference`; `show` gets each line of what the engine says.
+
+    `secrets`, texts or files by their id, can be read by the steps that ask for them, and stay nowhere. The machine's
+    CA bundle is one of them in any case.
 
     An image that does not pass `check`, which gets a name for it and may raise, is never called `reference`: the next
     run would take it for good. Raises BuildError with the failing step's last lines.
     """
-    untried = f"{reference}-untried-{secrets.token_hex(4)}"  # of our own: somebody may build the same beside us
+    untried = f"{reference}-untried-{token_hex(4)}"  # of our own: somebody may build the same beside us
     with tempfile.TemporaryDirectory(prefix="thampi-build-") as folder:
         context = Path(folder)
         _stage(recipe, context)
@@ -50,7 +56,7 @@ def build(
             *("--platform", recipe.platform, "--progress", "plain", "--tag", untried),
             *("--label", f"thampi.recipe={recipe.digest}", "--file", str(context / "Dockerfile")),
             *_arguments(recipe.arguments, client.environ),
-            *_secrets(client.environ),
+            *_secrets({**_ca_bundle(client.environ), **(secrets or {})}, context),
             str(context / "context"),
         ]
         code, output = _run(command, client.build_environment(), show)
@@ -75,6 +81,13 @@ def _stage(recipe: Recipe, folder: Path) -> None:
         target = context / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
+    for name, carried in recipe.carried.items():
+        target = context / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(carried, bytes):
+            target.write_bytes(carried)
+        else:
+            _copy(carried, target)
     # The user's umask is no part of the recipe, and Lambda runs as another user.
     for path in context.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -86,13 +99,36 @@ def _arguments(arguments: Mapping[str, str], environ: Mapping[str, str]) -> list
     return words + [f"--build-arg={name}" for name in _PROXIES if environ.get(name)]
 
 
-def _secrets(environ: Mapping[str, str]) -> list[str]:
-    """Hand the machine's CA bundle to the build as a secret: it is needed there and belongs in no layer."""
+def _copy(source: Path, target: Path) -> None:
+    """Put a file into the context that may be of gigabytes, read block by block."""
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise BuildError(
+            f"{source}, which the image needs, can't be read: {error.strerror}", hint="put it back, and try again"
+        ) from error
+
+
+def _ca_bundle(environ: Mapping[str, str]) -> dict[str, Path]:
+    """Find the machine's CA bundle: it is needed in the build, and belongs in no layer."""
     for name in _CA_BUNDLES:
         path = environ.get(name)
-        if path and os.path.isfile(path):  # noqa: PTH113
-            return [f"--secret=id=ca,src={path}"]
-    return []
+        if path and Path(path).is_file():
+            return {"ca": Path(path)}
+    return {}
+
+
+def _secrets(secrets: Mapping[str, str | Path], folder: Path) -> list[str]:
+    """Hand secrets over as files that only we can read: arguments can be seen by everybody on this machine."""
+    words = []
+    for name, secret in secrets.items():
+        path = secret
+        if isinstance(secret, str):
+            path = folder / f"secret-{name}"
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
+                opened.write(secret)
+        words.append(f"--secret=id={name},src={path}")
+    return words
 
 
 def _run(command: list[str], environ: Mapping[str, str], show: Callable[[str], None]) -> tuple[int, list[str]]:

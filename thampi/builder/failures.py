@@ -10,6 +10,7 @@ _SHOWN = 20
 # What a step is for, by what it runs.
 _PURPOSES = (
     (r"/mnt/tools/install\.sh", "the libraries can't be installed"),
+    (r"/mnt/tools/conda\.sh", "conda's packages can't be installed"),
     (r"apt-get install", "the system packages can't be installed"),
     (r"load metadata for (?:docker\.io/library/)?(\S+)", r"the image \1 can't be had"),
     (r"/mnt/tools/uv\.txt|/tmp/requirements\.txt|/tmp/emulator\.txt", "what thampi itself needs can't be installed"),
@@ -55,7 +56,16 @@ _CURES = (
         r"No solution found[\s\S]*\b(awslambdaric|orjson|simplejson|snapshot-restore-py)[<>=]",
         "the handler needs that library, too, and a newer one: raise its version, or leave its line out",
     ),
-    (r"was not found in the package registry|No matching distribution", "check the name in the dependency file"),
+    (
+        r"401 Unauthorized|lack of valid authentication|Missing credentials",
+        "the index asks for a password: give it in ~/.netrc (machine HOST login USER password PASSWORD) or in the URL "
+        "of pip's configuration; the build gets it as a secret",
+    ),
+    (
+        r"was not found in the package registry|No matching distribution",
+        "check the name in the dependency file; if thampi.lock is somebody else's, name their index, too "
+        "(--extra-index-url in the dependency file)",
+    ),
     (
         r"(does not satisfy|depends on) Python[<>=]",
         "that version is for another Python: ask for one that this Python can use, or save the model with another",
@@ -68,7 +78,14 @@ _CURES = (
     (r"Because there (is|are) no versions? of", "that version doesn't exist: https://pypi.org has the list"),
     (r"No solution found", "the versions that are asked for exclude each other: loosen one of those named above"),
     (r"Git executable not found", 'the image has no git: add it to thampi.toml, under [build]: apt = ["git"]'),
-    (r"Hash mismatch|have their versions pinned", "the hashes don't fit: make the dependency file again"),
+    (
+        r"Hash mismatch for \S+\.(conda|tar\.bz2)",
+        "the channel has another file by that name now: choose anew, `thampi build --refresh`",
+    ),
+    (
+        r"Hash mismatch|have their versions pinned",
+        "the hashes don't fit: the index has another file by that name now; `thampi build --refresh` chooses anew",
+    ),
     (
         r"Failed to build|build backend",
         "it has no wheel for this Python and platform, and the image has no compiler: pin a version that has one, or "

@@ -36,14 +36,16 @@ def init(example: bool, region: str | None, **given: str | None) -> None:
 @click.command()
 @options("model_dir", "dependency_file", "platform", "verbose")
 @click.option("--print", "only_print", is_flag=True, help="Print the Dockerfile and build nothing.")
-def build(only_print: bool, verbose: bool, **flags: str | None) -> None:
+@click.option("--refresh", is_flag=True, help="Take newer libraries and a newer base than thampi.lock has.")
+def build(only_print: bool, refresh: bool, verbose: bool, **flags: str | None) -> None:
     """Build the image of libraries and handler; print its name."""
     from thampi.operations import build as operation
 
-    plan = operation.plan(load_stage("local", flags))
+    stage = load_stage("local", flags)
     if only_print:
-        terminal.result(plan.model.dockerfile.rstrip())
+        terminal.result(operation.plan(stage, refresh=refresh, write=False).model.dockerfile.rstrip())
         return
+    plan = operation.plan(stage, say=terminal.say, refresh=refresh, must_build=True)
     with terminal.build_progress(verbose=verbose) as show:
         reference = operation.build(plan, environ=os.environ, say=terminal.say, show=show)
     terminal.result(reference)
@@ -59,14 +61,30 @@ def run(port: int, no_docker: bool, verbose: bool, **flags: str | None) -> None:
     from thampi.operations import run as operation
 
     stage = load_stage("local", flags)
-    plan = build_operation.plan(stage)
     source: str | operation.Libraries
     if no_docker:
-        source = operation.Libraries(plan.requirements, plan.python, plan.project_files)
+        source = build_operation.libraries(stage)
     else:
+        plan = build_operation.plan(stage, say=terminal.say, must_build=True)
         with terminal.build_progress(verbose=verbose) as show:
             source = build_operation.build(plan, environ=os.environ, say=terminal.say, show=show)
     operation.run(stage, source, port=port, say=terminal.say, log=terminal.log_line, ready=terminal.result)
+
+
+@click.command()
+@options("model_dir")
+@click.option("--output", metavar="FILE", help="Where to write it, - for stdout (requirements.txt beside thampi.toml).")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def freeze(output: str | None, force: bool, **flags: str | None) -> None:
+    """Write what the model imports as a requirements.txt."""
+    from thampi.operations import freeze as operation
+
+    stage = load_stage("local", flags)
+    if output == "-":
+        terminal.result(operation.lines(stage).rstrip())
+        return
+    file = Path.cwd() / output if output else stage.project_dir / operation.FILE
+    terminal.result(str(operation.freeze(stage, file, force=force, say=terminal.say)))
 
 
 def _answer(question: Any, given: str | None) -> str:
@@ -90,4 +108,4 @@ def _answer(question: Any, given: str | None) -> str:
         terminal.say(wrong)
 
 
-COMMANDS = (init, build, run)
+COMMANDS = (init, build, run, freeze)

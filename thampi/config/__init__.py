@@ -95,6 +95,7 @@ def _make_build(folder: Path, settings: dict[str, Any]) -> Build:
     settings = _only(Build, settings)
     if "dependency_file" in settings:
         settings["dependency_file"] = _resolved(folder, settings["dependency_file"])
+    settings["extras"] = tuple(settings.get("extras", ()))
     settings["apt"] = tuple(settings.get("apt", ()))
     settings["include"] = tuple(str(PurePosixPath(path)) for path in settings.get("include", ()))
     return Build(**settings)

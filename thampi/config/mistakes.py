@@ -16,7 +16,7 @@ from thampi.errors import ConfigError
 # Read by the builder, by the local AWS, and (the others) by the handler inside the image.
 _READ_ELSEWHERE = {
     "THAMPI_DOCKER", "THAMPI_LOCAL_PORT",
-    "THAMPI_MODEL", "THAMPI_MANIFEST_SHA256", "THAMPI_NAME", "THAMPI_STAGE", "THAMPI_SERVED_TIME_UTC",
+    "THAMPI_MODEL", "THAMPI_MANIFEST_SHA256", "THAMPI_FILES", "THAMPI_NAME", "THAMPI_STAGE", "THAMPI_SERVED_TIME_UTC",
 }  # fmt: skip
 # Lambda takes 4 KB of environment in all; the rest is for what thampi itself tells the handler.
 _ENVIRONMENT_BYTES = 3584

@@ -42,6 +42,7 @@ class Build:
     """What decides the image's content; None leaves it to the bundle or to the content of the file."""
 
     dependency_file: Path | None = None
+    extras: tuple[str, ...] = ()  # of a pyproject.toml or uv.lock
     package_manager: Literal["pip", "conda"] | None = None
     python: str | None = None
     platform: Literal["linux/amd64", "linux/arm64"] = "linux/amd64"

@@ -43,6 +43,7 @@ def _like(pattern: str, words: str) -> AfterValidator:
 _Text = Annotated[str, _rule(rules.wrong_text)]
 _Image = Annotated[str, _like(_IMAGE, 'an image like "public.ecr.aws/docker/library/python:3.12-slim"')]
 _Package = Annotated[str, _like(_PACKAGE, 'a Debian package like "libgomp1" or "libgomp1=12.2.0-14"')]
+_Extra = Annotated[str, _like(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", 'the name of an extra like "serving"')]
 _Auth = Annotated[str, _one_of("none", "iam", words=_AUTH)]
 _Days = Annotated[int, _one_of(*_DAYS, words=f"one of CloudWatch's {', '.join(map(str, _DAYS))}")]
 _Role = Annotated[str, _like(_ROLE, 'the ARN of a role like "arn:aws:iam::123456789012:role/mine"')]
@@ -70,6 +71,7 @@ class BuildTable(Table):
     """[build]: what decides the image."""
 
     dependency_file: _Text = _ABSENT
+    extras: list[_Extra] = _ABSENT
     package_manager: Annotated[str, _one_of("pip", "conda")] = _ABSENT
     python: Annotated[str, _rule(rules.wrong_python)] = _ABSENT
     platform: Annotated[str, _one_of("linux/amd64", "linux/arm64")] = _ABSENT

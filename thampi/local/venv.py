@@ -47,18 +47,26 @@ _CURES = (
 )
 
 
-def ensure(requirements: Sequence[str], python_minor: str, *, say: Callable[[str], None]) -> Path:
+def ensure(
+    requirements: Sequence[str],
+    python_minor: str,
+    *,
+    say: Callable[[str], None],
+    constraints: Sequence[str] = (),
+    netrc: str = "",
+) -> Path:
     """Return the Python of an environment that has the requirements and what the handler needs beside them.
 
-    `requirements` are lines of a requirements file. Raises BuildError, with what uv said.
+    `requirements` and `constraints` are lines of a requirements file, `netrc` says who we are at its indexes. Raises
+    BuildError, with what uv said.
     """
     environments = cache.folder() / "venvs"
-    wanted = environments / _digest(requirements, python_minor)
+    wanted = environments / _digest([*requirements, *constraints], python_minor)
     if not _python(wanted).exists():
         say(f"installing the libraries for Python {python_minor} (once; kept in {wanted})")
         try:
             with cache.aside(environments) as folder:
-                _build(folder, requirements, python_minor)
+                _build(folder, requirements, constraints, python_minor, netrc)
                 _put_in_place(folder, wanted)
         except OSError as error:
             raise BuildError(
@@ -73,7 +81,9 @@ def _digest(requirements: Sequence[str], python_minor: str) -> str:
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
 
 
-def _build(folder: Path, requirements: Sequence[str], python_minor: str) -> None:
+def _build(
+    folder: Path, requirements: Sequence[str], constraints: Sequence[str], python_minor: str, netrc: str
+) -> None:
     """Make the environment `folder`/venv."""
     made, wanted = folder / "venv", folder / "requirements.txt"
     code, said = _uv(folder, "venv", "--no-project", "--relocatable", "--python", _interpreter(python_minor), str(made))
@@ -85,8 +95,15 @@ def _build(folder: Path, requirements: Sequence[str], python_minor: str) -> None
     install = ("pip", "install", "--python", str(_python(made)))
     if requirements:
         wanted.write_text("".join(f"{line}\n" for line in requirements), "utf-8")
-        constraints = str(_handler_file("constraints.txt"))
-        _install(folder, *install, "--requirement", str(wanted), "--constraint", constraints)
+        held = folder / "constraints.txt"
+        handlers = _handler_file("constraints.txt").read_text("utf-8")
+        held.write_text("".join(f"{line}\n" for line in (*constraints, *handlers.splitlines())), "utf-8")
+        if netrc:
+            (folder / "netrc").touch(0o600)
+            (folder / "netrc").write_text(netrc, "utf-8")
+        # As in the image, and as pip does it: all indexes are one pool.
+        words = (*install, "--index-strategy", "unsafe-best-match")
+        _install(folder, *words, "--requirement", str(wanted), "--constraint", str(held))
     # As in the image: the handler's own libraries come last on the path, so that a version that the user pins wins.
     ours = made / "thampi-lib"
     _install(folder, *install, "--target", str(ours), "--requirement", str(_handler_file("requirements.txt")))
@@ -132,10 +149,11 @@ def _install(folder: Path, *words: str) -> None:
 def _uv(folder: Path, *words: str) -> tuple[int, list[str]]:
     """Run uv; return its exit code and the last lines that it said."""
     # In `folder` there is no project whose settings could interfere; those of the user and the machine count.
+    known = {"NETRC": str(folder / "netrc")} if (folder / "netrc").exists() else {}
     done = subprocess.run(
         [uv.find_uv_bin(), *words],
         cwd=folder,
-        env=environment(os.environ),
+        env=environment(os.environ) | known,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

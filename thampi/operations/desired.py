@@ -87,6 +87,7 @@ def _environment(
         **stage.environment,
         "THAMPI_MODEL": f"s3://{place.bucket}/{prefix}",
         "THAMPI_MANIFEST_SHA256": manifest_sha256,
+        "THAMPI_FILES": ",".join(f"{file.name}={file.size}" for file in about.files.values()),
         "THAMPI_NAME": stage.name,
         "THAMPI_STAGE": stage.stage,
         "THAMPI_MAX_BODY_MB": str(stage.max_body_mb),

@@ -7,6 +7,7 @@ from thampi import names, recipe
 from thampi.aws import buckets, function, gateway, logs, registry, role
 from thampi.builder import build as docker_build
 from thampi.builder import client as docker_client
+from thampi.builder import platforms
 from thampi.config import Stage
 from thampi.errors import ThampiError
 from thampi.operations import build
@@ -24,7 +25,7 @@ class Finding:
 
 
 def examine_machine(stage: Stage | None, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Try what a build needs: a client with BuildKit, an engine, the base image."""
+    """Try what a build needs: a client with BuildKit, an engine, the base image, the platform's programs."""
     client = None
     try:
         client = docker_client.find(environ)
@@ -34,12 +35,15 @@ def examine_machine(stage: Stage | None, environ: Mapping[str, str]) -> Iterator
     if client is None or stage is None:
         return
     try:
-        plan = build.plan(stage)
+        plan = build.plan(stage, environ=environ, write=False)
         yield Finding("saved model", True, f"{stage.model_dir}, Python {plan.about.python}")
         has_image = docker_build.has(client, plan.reference)
         has_base = docker_build.has(client, recipe.reference(recipe.BASE, plan.base))
         said = "the image is built" if has_image else "the base image is there" if has_base else "nothing is built yet"
         yield Finding("engine", True, said)
+        emulated: list[str] = []
+        platforms.check(client, plan.model.platform, emulated.append)
+        yield from (Finding("platform", True, sentence) for sentence in emulated)
     except ThampiError as error:
         yield Finding("build", False, error.message, error.hint)
 

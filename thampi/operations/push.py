@@ -33,7 +33,7 @@ from thampi.aws import buckets, function, gateway, lock, logs, registry, release
 from thampi.aws.ensured import Ensured
 from thampi.config import Stage
 from thampi.errors import CloudError
-from thampi.operations import desired, examine, garbage, ground, refusal, sharing, warmth
+from thampi.operations import cold_start, desired, examine, garbage, ground, refusal, sharing, warmth
 from thampi.operations.place import Place, who
 
 Say = Callable[[str], None]
@@ -235,6 +235,8 @@ def _release(
     tried = trial.try_out(aws, wanted.name, version.number, {"thampi": "trial"}, stage.timeout_s)
     if not tried.ok:
         raise refusal.of_trial(stage, version.number, live, tried)
+    for sentence in cold_start.told(tried.log_tail.splitlines(), stage.memory_mb):
+        say(sentence)
     check()
     tightened: tuple[str, ...] = ()
     if not ground.is_laid(stage, place, live):

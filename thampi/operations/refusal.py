@@ -7,8 +7,8 @@ from thampi.config import Stage
 from thampi.errors import ReleaseError
 
 _LAST_LINES = 16  # the model's traceback, and ours after it
-# In a log: the journal, which is for CloudWatch, and what Lambda and its emulator say of themselves.
-_NOISE = re.compile(r'^\{"_aws"|^(START|END) RequestId: |\(rapid\)')
+# In a log: the journal and the cold start, for programs, and what Lambda and its emulator say of themselves.
+_NOISE = re.compile(r'^\{"(_aws|thampi)"|^(START|END) RequestId: |\(rapid\)')
 
 
 def of_trial(stage: Stage, version: str, live: release.Live | None, tried: trial.Trial) -> ReleaseError:

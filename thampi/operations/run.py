@@ -28,6 +28,7 @@ from thampi.local.interruption import Interruption
 from thampi.local.invoked import Invoked
 from thampi.local.last_lines import LastLines
 from thampi.local.runtime_api import Runtime
+from thampi.operations import cold_start
 from thampi.runtime import bundle
 from thampi.runtime.bundle import About
 
@@ -44,6 +45,8 @@ class Libraries:
     requirements: Sequence[str]
     python: str  # the minor version, like 3.12
     project_files: Mapping[str, Path] = field(default_factory=dict)  # by their path in the project
+    constraints: Sequence[str] = ()
+    netrc: str = field(default="", repr=False)  # who we are at the indexes
 
 
 def run(
@@ -65,7 +68,8 @@ def run(
     and KeyboardInterrupt when interrupted before it serves.
     """
     about = bundle.read(stage.model_dir)
-    last_lines = LastLines(log)
+    listener = cold_start.Listener(log)
+    last_lines = LastLines(listener.add)
     with interruption.once() as interrupted, contextlib.closing(Front(port)) as front:
         if isinstance(source, str):
             environment = _in_a_container(stage, source, last_lines.add, interrupted)
@@ -74,6 +78,8 @@ def run(
         with environment as (invoke, gone):
             say(f"loading the model in {stage.model_dir}")
             _load(invoke, stage, last_lines)
+            for sentence in listener.sentences(stage.memory_mb):
+                say(sentence)
             with front.serving(invoke), contextlib.suppress(KeyboardInterrupt):
                 _announce(stage.name, front.port, about, say, ready)
                 _wait(stop or threading.Event(), gone, last_lines)
@@ -121,7 +127,13 @@ def _in_a_container(
 @contextlib.contextmanager
 def _in_a_process(stage: Stage, libraries: Libraries, say: Say, log: Say) -> Iterator[tuple[Invoke, threading.Event]]:
     """Run the handler in a process of this machine; yield how to invoke it, and what nobody will set."""
-    python = venv.ensure(libraries.requirements, libraries.python, say=say)
+    python = venv.ensure(
+        libraries.requirements,
+        libraries.python,
+        say=say,
+        constraints=libraries.constraints,
+        netrc=libraries.netrc,
+    )
     say("without Docker nothing limits the model's memory, and it can write to this disk: in Lambda it can't")
     with cache.aside(cache.folder() / "runs") as folder:
         runtime, task, temporary = folder / "runtime", folder / "task", folder / "tmp"

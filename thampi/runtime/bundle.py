@@ -23,6 +23,7 @@ FORMAT = 1
 DATA_VERSION = "0.1"  # of the keys that the original wrote; it goes out with every answer
 PART_SIZE = 4 * 1024 * 1024
 ALIGNMENT = 64
+CODECS = ("none", "zstd")
 ORIGINAL_PICKLE = "model.pkl"
 
 _ORIGINAL_KEYS = ("instance_id", "trained_time_utc", "tags", "thampi_data_version")
@@ -37,7 +38,7 @@ _KINDS: dict[type, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class File:
-    """One data file of a bundle: its name in the folder and its size in bytes."""
+    """One data file of a bundle: its name in the folder and its size there in bytes, compressed or not."""
 
     name: str
     size: int
@@ -47,7 +48,8 @@ class File:
 class Part:
     """A stretch of a file with a hash of its own: nothing of it is used before the hash has passed.
 
-    `offset` and `size` count the bytes of the file's content, `stored` those that are kept of it under `codec`.
+    `offset` and `size` count the bytes of the file's content, `stored` those that are kept of it under `codec`: one
+    after the other, so that a part begins in the file where the parts before it end. `sha256` is of the stored bytes.
     """
 
     file: str
@@ -92,6 +94,10 @@ class About:
     def parts_of(self, file: str) -> list[Part]:
         """Return the parts of one file, in order."""
         return [part for part in self.parts if part.file == file]
+
+    def content_size(self, file: str) -> int:
+        """Return how many bytes a file holds once they are decompressed; 0 for one that the bundle doesn't have."""
+        return sum(part.size for part in self.parts_of(file))
 
 
 def dump(about: About) -> bytes:
@@ -145,6 +151,7 @@ def _check_layout(about: About, where: str) -> None:
     def refuse(why: str) -> BundleError:
         return BundleError(f"{where} {why}", hint="save the model again")
 
+    _check_codecs(about, where)
     if not {"pickle"} <= about.files.keys() <= {"pickle", "buffers"}:
         raise refuse("doesn't name the files of a model")
     for role, file in about.files.items():
@@ -152,27 +159,35 @@ def _check_layout(about: About, where: str) -> None:
             raise refuse(f"names a file outside the bundle: {file.name}")
         if not _covers(about.parts_of(role), file):
             raise refuse(f"has no hash for every byte of {file.name}")
-    if any(part.codec != "none" or part.stored != part.size for part in about.parts):
-        raise BundleError(
-            f"{where} keeps bytes in a form that this version can't read", hint="pip install --upgrade thampi"
-        )
     end = 0
     for offset, size in about.buffers:
         if type(size) is not int or size <= 0 or offset != end + -end % ALIGNMENT:
             raise refuse("names buffers that can't be where it says")
         end = offset + size
-    if end != (about.files["buffers"].size if "buffers" in about.files else 0):
+    if end != about.content_size("buffers"):
         raise refuse("names other buffers than its file has")
+
+
+def _check_codecs(about: About, where: str) -> None:
+    for part in about.parts:
+        if part.codec not in CODECS:
+            raise BundleError(
+                f"{where} keeps bytes in a form that this version can't read", hint="pip install --upgrade thampi"
+            )
+        if part.codec == "none" and part.stored != part.size:
+            raise BundleError(f"{where} has parts of another size than their bytes", hint="save the model again")
 
 
 def _covers(parts: Sequence[Part], file: File) -> bool:
     """Say whether the parts follow each other from the first byte of the file to its last."""
-    end = 0
+    end = stored = 0
     for part in parts:
-        if type(part.size) is not int or part.size <= 0 or part.offset != end:
+        sizes = (part.size, part.stored)
+        if any(type(size) is not int or size <= 0 for size in sizes) or part.offset != end:
             return False
         end += part.size
-    return end == file.size
+        stored += part.stored
+    return stored == file.size
 
 
 def read(folder: Path) -> About:

@@ -1,161 +1,261 @@
 """Bytes of a bundle from a folder or from S3 into their final place, each part checked before anyone sees it.
 
-A part is hashed in the memory that it will be used from: what was checked is what is unpickled.
+Threads read the files in ranges, the pickle first, while the one who wants the model unpickles what has come. Where
+names and sizes of the files are known beforehand, all ranges are asked for at once with thampi.json, and their bytes
+wait in the network until it has come and says where they belong: a small model costs one round trip.
 """
 
-import contextlib
 import hashlib
 import io
-import mmap
-from collections.abc import Iterator, Sequence
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from types import TracebackType
+from typing import Self, TypeAlias
 
 from thampi.errors import BundleError
-from thampi.runtime.bundle import PART_SIZE, About, Part
+from thampi.runtime import bundle, codec, folder, s3
+from thampi.runtime.arrival import Arrival
+from thampi.runtime.bundle import About
+from thampi.runtime.places import Buffers, PickleStream
 from thampi.runtime.s3 import Prefix
 
 Source: TypeAlias = Path | Prefix
 
-_SMALL = 128 * 1024
-_HUGE_PAGES_PAY = 4 * 1024 * 1024
+_MIB = 1024 * 1024
+_SHORTEST, _LONGEST = _MIB, 8 * _MIB  # of a range; twice its connections are enough of them
 
 
-def check(folder: Source, about: About) -> None:
+def check(source: Source, about: About) -> None:
     """Raise BundleError when a file of the bundle isn't there in full, before anything of it is used."""
-    if isinstance(folder, Prefix):  # the manifest was uploaded last, and each part has its hash: no request for this
+    if isinstance(source, Prefix):  # the manifest was uploaded last, and each part has its hash: no request for this
         return
-    for role, known in about.files.items():
-        with _open(folder, about, role) as file:
+    for known in about.files.values():
+        with folder.open_file(source, known.name) as file:
             size = file.seek(0, io.SEEK_END)
         if size != known.size:
             raise BundleError(
-                f"the saved model in {folder} is damaged: {known.name} has {size} bytes, and {known.size} were saved",
+                f"the saved model in {source} is damaged: {known.name} has {size} bytes, and {known.size} were saved",
                 hint="copy it again from where it was saved, or save it again",
             )
 
 
-def pickle_stream(folder: Source, about: About) -> BinaryIO:
-    """Return the in-band pickle as a file; reading it raises BundleError at the first part that is not as saved."""
-    raw = _CheckedParts(_open(folder, about, "pickle"), about.parts_of("pickle"), folder)
-    return cast(BinaryIO, io.BufferedReader(raw, PART_SIZE))
+def begin(
+    source: Source, *, sha256: str = "", files: Mapping[str, int] | None = None, about: About | None = None
+) -> "Fetch":
+    """Begin to read a bundle, and return at once.
+
+    `sha256` vouches for thampi.json; `files` are the names and sizes of the data files, where they are known; `about`
+    is the thampi.json, where it has been read already.
+    """
+    return Fetch(source, sha256, files or {}, about)
 
 
-def buffers(folder: Source, about: About) -> Iterator[memoryview]:
-    """Yield the out-of-band buffers in order, each in writable memory of its own that only the receiver keeps alive."""
-    if not about.buffers:
-        return
-    parts = iter(about.parts_of("buffers"))
-    arrived = 0
-    waiting: dict[int, memoryview] = {}  # the buffers that a part has begun and no reader has asked for
-    with _open(folder, about, "buffers") as file:
-        for number, (offset, size) in enumerate(about.buffers):
-            while arrived < offset + size:
-                part = next(parts)
-                _fill(file, part, _targets(about.buffers, part, waiting, number), folder)
-                arrived = part.offset + part.size
-            yield waiting.pop(number, memoryview(b""))
+class Fetch:
+    """A bundle on its way. What keeps it from coming is raised to whoever waits for it."""
 
+    def __init__(self, source: Source, sha256: str, files: Mapping[str, int], about: About | None) -> None:
+        self._source, self._sha256, self._expected = source, sha256, dict(files)
+        self._began = self._ended = time.perf_counter()
+        self._changed = threading.Condition()
+        self._known: _Known | None = None
+        self._failure: BaseException | None = None
+        self._stopped = False
+        self._ranges: deque[_Range] = deque()
+        self._readers: list[folder.Reader | s3.Reader] = []
+        if about is not None:
+            self._know(about)
+        elif isinstance(source, Prefix):
+            self._ranges.extend(_ranges(self._expected))
+        self._start(learning=about is None)
 
-def allocate(size: int) -> memoryview:
-    """Return zeroed, writable memory: large pieces as a mapping of their own, given back as soon as it is dropped."""
-    if size < _SMALL:
-        return memoryview(bytearray(size))
-    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
-        return memoryview(mmap.mmap(-1, size))
-    # Python's default would be shared memory, which the kernel gives no huge pages.
-    piece = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if size >= _HUGE_PAGES_PAY and hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without them: slower, not wrong
-            piece.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(piece)
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.cancel()
 
-def _open(folder: Source, about: About, role: str) -> BinaryIO:
-    if isinstance(folder, Prefix):
-        return folder.open(about.files[role].name, about.files[role].size)
-    path = folder / about.files[role].name
-    try:
-        file = path.open("rb", buffering=0)
-    except OSError as error:
-        raise BundleError(
-            f"{path} is missing from the saved model ({error.strerror})",
-            hint="save the model again, or copy the whole folder",
-        ) from error
-    return cast(BinaryIO, file)
+    def about(self) -> About:
+        """Return what is known of the bundle, as soon as its thampi.json is there."""
+        return self._when_known().about
 
+    def pickle(self) -> PickleStream:
+        """Return the in-band pickle as a file that can be read while it comes."""
+        return self._when_known().stream
 
-def _targets(
-    layout: Sequence[tuple[int, int]], part: Part, waiting: dict[int, memoryview], number: int
-) -> list[memoryview]:
-    """Return where the bytes of a part belong, in order; the padding between buffers goes to scratch."""
-    targets = []
-    place, end = part.offset, part.offset + part.size
-    while place < end:
-        offset, size = layout[number] if number < len(layout) else (end, 0)
-        if place >= offset + size and number < len(layout):
-            number += 1
-        elif place < offset:
-            until = min(offset, end)
-            targets.append(memoryview(bytearray(until - place)))
-            place = until
+    def buffers(self) -> Iterator[memoryview]:
+        """Yield the out-of-band buffers in order, each as soon as it is there."""
+        known = self._when_known()
+        if known.mapped:
+            assert isinstance(self._source, Path)
+            with folder.open_file(self._source, known.about.files["buffers"].name) as file:
+                yield from known.buffers.map(known.wait_for_buffers, file)
         else:
-            if number not in waiting:
-                waiting[number] = allocate(size)
-            until = min(offset + size, end)
-            targets.append(waiting[number][place - offset : until - offset])
-            place = until
-    return targets
+            yield from known.buffers.take(known.wait_for_buffers)
+
+    def cancel(self) -> None:
+        """Give up what is still under way; without effect on what has come."""
+        self._stop(BundleError("the loading was cancelled", hint=None))
+
+    def figures(self) -> tuple[int, float, float, int, int]:
+        """Return the bytes of the files, the seconds until the last of them was there, those that were waited for
+        while unpickling, the number of requests, and of those that were made again.
+        """
+        arrivals = list(self._known.arrivals.values()) if self._known else []
+        return (
+            sum(arrival.size for arrival in arrivals),
+            self._ended - self._began,
+            sum(arrival.waited_s for arrival in arrivals),
+            sum(reader.requests for reader in self._readers),
+            sum(reader.retries for reader in self._readers),
+        )
+
+    def _start(self, *, learning: bool = False) -> None:
+        """Start as many threads as there is work for; the first of them reads thampi.json before all else."""
+        most = s3.CONNECTIONS if isinstance(self._source, Prefix) else folder.READERS
+        for number in range(len(self._readers), min(most, len(self._ranges) + len(self._readers) + learning)):
+            reader = self._source.reader() if isinstance(self._source, Prefix) else folder.Reader(self._source)
+            self._readers.append(reader)
+            words = (reader, learning and not number)
+            threading.Thread(target=self._work, args=words, name=f"fetch-{number}", daemon=True).start()
+
+    def _work(self, reader: folder.Reader | s3.Reader, learning: bool) -> None:
+        try:
+            if learning:
+                self._learn(reader)
+            while not self._stopped and (each := self._take()) is not None:
+                reader.read(each.name, each.size, each.begin, each.end, _WhenKnown(self, each.name))
+                self._ended = time.perf_counter()
+        except BaseException as error:
+            self._stop(error)
+        finally:
+            reader.close()
+
+    def _take(self) -> "_Range | None":
+        try:
+            return self._ranges.popleft()
+        except IndexError:
+            return None
+
+    def _learn(self, reader: folder.Reader | s3.Reader) -> None:
+        manifest = reader.whole(bundle.MANIFEST)
+        where = f"{self._source}/{bundle.MANIFEST}"
+        if self._sha256 and hashlib.sha256(manifest).hexdigest() != self._sha256:
+            raise BundleError(
+                f"{where} is not the one that was released",
+                hint="push the model again: nothing is unpickled that the release does not vouch for",
+            )
+        about = bundle.parse(manifest, where)
+        started = isinstance(self._source, Prefix) and bool(self._expected)
+        if started and self._expected != {file.name: file.size for file in about.files.values()}:
+            raise BundleError(f"{where} names other files than the release does", hint="push the model again")
+        self._know(about, plan=not started)
+        if not started:
+            check(self._source, about)
+            self._start()
+
+    def _know(self, about: About, *, plan: bool = True) -> None:
+        known = _Known(about, self._source)
+        if plan:
+            self._ranges.extend(_ranges({name: arrival.size for name, arrival in known.arrivals.items()}))
+        with self._changed:
+            self._known = known
+            if self._failure is not None:
+                known.fail(self._failure)
+            self._changed.notify_all()
+
+    def _when_known(self) -> "_Known":
+        with self._changed:
+            while self._known is None:
+                if self._failure is not None:
+                    raise self._failure
+                self._changed.wait()
+            return self._known
+
+    def _stop(self, why: BaseException) -> None:
+        with self._changed:
+            self._stopped = True
+            self._failure = self._failure or why
+            if self._known is not None:
+                self._known.fail(self._failure)
+            self._changed.notify_all()
+        if isinstance(self._source, Prefix):
+            self._source.stop()
 
 
-def _fill(file: BinaryIO, part: Part, targets: list[memoryview], folder: Source) -> None:
-    """Read one part into its targets and check it there."""
-    digest = hashlib.sha256()
-    for target in targets:
-        done = 0
-        while done < len(target):
-            count = cast(io.RawIOBase, file).readinto(target[done:])
-            if not count:
-                raise _damaged(part, folder, "it ends too early")
-            done += count
-        digest.update(target)
-    if digest.hexdigest() != part.sha256:
-        raise _damaged(part, folder, "its bytes are not those that were saved")
+@dataclass(frozen=True)
+class _Range:
+    """A piece of a file that one request asks for."""
+
+    name: str
+    size: int  # of the file
+    begin: int
+    end: int
 
 
-def _damaged(part: Part, folder: Source, how: str) -> BundleError:
-    return BundleError(
-        f"the saved model in {folder} is damaged: {how} ({part.file}, at byte {part.offset})",
-        hint="copy it again from where it was saved, or save it again; nothing of that part was used",
-    )
+def _ranges(files: Mapping[str, int]) -> list[_Range]:
+    """Return the ranges to read of files of these sizes, in the order of need: the pickle first, then the buffers."""
+    total = sum(files.values())
+    # 16 connections with two ranges each, of which none is so short that asking takes longer than receiving. A power
+    # of two of MiB, so that a range of what isn't compressed is a number of whole parts, or a fraction of one.
+    length = min(max(1 << (total // 32 - 1).bit_length(), _SHORTEST), _LONGEST) if total else _SHORTEST
+    return [
+        _Range(name, size, begin, min(begin + length, size))
+        for name, size in sorted(files.items(), key=lambda file: not file[0].endswith(".pkl"))
+        for begin in range(0, size, length)
+    ]
 
 
-class _CheckedParts(io.RawIOBase):
-    """A file read part by part, of which only checked bytes come out."""
+class _Known:
+    """What thampi.json tells of where the bytes belong."""
 
-    def __init__(self, file: BinaryIO, parts: Sequence[Part], folder: Source) -> None:
-        super().__init__()
-        self._file, self._parts, self._folder = file, iter(parts), folder
-        self._ready = memoryview(b"")
+    def __init__(self, about: About, source: Source) -> None:
+        self.about = about
+        parts = {role: about.parts_of(role) for role in about.files}
+        self.stream = PickleStream(parts.get("pickle", []))
+        self.buffers = Buffers(about.buffers, parts.get("buffers", []))
+        self.mapped = isinstance(source, Path) and _may_be_mapped(source, about)
+        rooms = {"pickle": self.stream.room, "buffers": None if self.mapped else self.buffers.room}
+        self.arrivals = {
+            file.name: Arrival(parts[role], rooms[role], str(source)) for role, file in about.files.items()
+        }
+        if "pickle" in about.files:
+            self.stream.begin(self.arrivals[about.files["pickle"].name].wait_for)
 
-    def readable(self) -> bool:
-        return True
+    def wait_for_buffers(self, number: int) -> None:
+        """Return when a part of the buffers is there."""
+        self.arrivals[self.about.files["buffers"].name].wait_for(number)
 
-    def readinto(self, wanted: memoryview) -> int:  # type: ignore[override]
-        if not self._ready:
-            part = next(self._parts, None)
-            if part is None:
-                return 0
-            if len(wanted) >= part.size:  # the unpickler fills something large: no copy between
-                _fill(self._file, part, [wanted[: part.size]], self._folder)
-                return part.size
-            self._ready = memoryview(bytearray(part.size))
-            _fill(self._file, part, [self._ready], self._folder)
-        count = min(len(wanted), len(self._ready))
-        wanted[:count] = self._ready[:count]
-        self._ready = self._ready[count:]
-        return count
+    def fail(self, failure: BaseException) -> None:
+        """Have all who wait for a part raise this."""
+        for arrival in self.arrivals.values():
+            arrival.fail(failure)
 
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+
+class _WhenKnown:
+    """Where the bytes of a file go; known only when thampi.json is."""
+
+    def __init__(self, fetch: Fetch, name: str) -> None:
+        self._fetch, self._name = fetch, name
+
+    def views(self, begin: int, end: int) -> list[memoryview]:
+        return self._fetch._when_known().arrivals[self._name].views(begin, end)
+
+    def arrived(self, begin: int, end: int) -> None:
+        self._fetch._when_known().arrivals[self._name].arrived(begin, end)
+
+
+def _may_be_mapped(source: Path, about: About) -> bool:
+    """Say whether the buffers can be used in place: not compressed, and in a file that we could not even change.
+
+    So it is in an image, and in a folder that is mounted read-only. What can be written may be cut off under us.
+    """
+    if "buffers" not in about.files or any(part.codec != codec.NONE for part in about.parts_of("buffers")):
+        return False
+    return not os.access(source / about.files["buffers"].name, os.W_OK)

@@ -4,7 +4,9 @@ import hashlib
 import os
 import pickle
 import sys
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from thampi.errors import BundleError
@@ -27,8 +29,7 @@ def load(source: str | os.PathLike[str], *, sha256: str | None = None) -> Model:
                 f"{source} is loaded only when you say which model it must be",
                 hint="thampi.load(source, sha256=…): `thampi info STAGE` prints it as model_sha256",
             )
-        prefix = s3.Prefix(str(source))
-        return unpickle(prefix, read(prefix, sha256))
+        return begin(source, sha256=sha256).model()
     folder = Path(source)
     if sha256 is not None:
         return unpickle(folder, read(folder, sha256))
@@ -56,20 +57,91 @@ def read(source: Source, sha256: str = "") -> About:
 def unpickle(folder: Source, about: About) -> Model:
     """Return the model of a bundle that was read; raises BundleError as `load` does."""
     check_python(about, str(folder))
+    if about.format:
+        fetch.check(folder, about)
+    with fetch.begin(folder, about=about) as fetched:
+        return _unpickled(fetched, folder, about)
+
+
+def begin(source: str | os.PathLike[str], *, sha256: str = "", files: Mapping[str, int] | None = None) -> "Loading":
+    """Begin to load the bundle in a folder, or under `s3://bucket/prefix`, and return at once.
+
+    `sha256` is the hash of its thampi.json; without it, nobody vouches for what is read but who put it there. `files`
+    are the names and sizes of its data files, where they are known: then all of it is asked for at once.
+    """
+    return Loading(_source(source), sha256, files)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How the loading of a model went."""
+
+    bytes: int  # that were read
+    fetch_ms: float  # from the beginning until the last byte was there and checked
+    unpickle_ms: float  # without waiting for bytes
+    requests: int
+    retries: int
+
+    @property
+    def megabytes_per_s(self) -> float:
+        """Return the speed of the reading, in millions of bytes a second."""
+        return self.bytes / 1e3 / self.fetch_ms if self.fetch_ms else 0.0
+
+
+class Loading:
+    """A model on its way into memory."""
+
+    def __init__(self, source: Source, sha256: str, files: Mapping[str, int] | None) -> None:
+        self._source = source
+        self._fetch = fetch.begin(source, sha256=sha256, files=files)
+        self._figures: Figures | None = None
+
+    def about(self) -> About:
+        """Return what is known of the bundle, as soon as its thampi.json is there; raise BundleError without it."""
+        return self._fetch.about()
+
+    def model(self) -> Model:
+        """Return the model: unpickled by the thread that calls this, while the bytes come. To be called once.
+
+        Raises BundleError as `load` does; what has not come by then is given up.
+        """
+        about = self.about()
+        check_python(about, str(self._source))
+        began = time.perf_counter()
+        with self._fetch as fetched:
+            model = _unpickled(fetched, self._source, about)
+            size, fetch_s, waited_s, requests, retries = fetched.figures()
+        unpickle_s = time.perf_counter() - began - waited_s
+        self._figures = Figures(size, 1e3 * fetch_s, 1e3 * unpickle_s, requests, retries)
+        return model
+
+    def cancel(self) -> None:
+        """Give up what is still under way."""
+        self._fetch.cancel()
+
+    def figures(self) -> Figures:
+        """Return how it went, once `model` has returned."""
+        assert self._figures is not None
+        return self._figures
+
+
+def _source(source: str | os.PathLike[str]) -> Source:
+    return s3.Prefix(str(source)) if str(source).startswith("s3://") else Path(source)
+
+
+def _unpickled(fetched: fetch.Fetch, source: Source, about: About) -> Model:
     try:
-        if isinstance(folder, Path) and about.format == 0:
-            model = original.unpickle(folder)
+        if about.format == 0:
+            model = original.unpickle(source)
         else:
-            fetch.check(folder, about)
-            with fetch.pickle_stream(folder, about) as stream:
-                model = pickle.Unpickler(stream, buffers=fetch.buffers(folder, about)).load()
+            model = pickle.Unpickler(fetched.pickle(), buffers=fetched.buffers()).load()
     except BundleError:
         raise
     except Exception as error:
-        raise explain(error, about, str(folder)) from error
+        raise explain(error, about, str(source)) from error
     if not isinstance(model, Model):
         raise BundleError(
-            f"what is saved in {folder} is a {type(model).__name__}, not a thampi.Model",
+            f"what is saved in {source} is a {type(model).__name__}, not a thampi.Model",
             hint="subclass thampi.Model, keep the trained object in it, and save that",
         )
     return model

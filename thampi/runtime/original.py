@@ -7,6 +7,7 @@ from typing import Any
 from thampi.errors import BundleError
 from thampi.runtime import bundle
 from thampi.runtime.model import Context, Model
+from thampi.runtime.s3 import Prefix
 
 HINT = "thampi 0.1.0 saved it: save the model again, with this version"
 
@@ -28,8 +29,16 @@ class _Unpickler(pickle.Unpickler):
         return _NAMES.get((module, name)) or super().find_class(module, name)
 
 
-def unpickle(folder: Path) -> object:
-    """Return what the pickle holds; a class in it that Python 3.6 compiled is beyond us and raises."""
+def unpickle(folder: Path | Prefix) -> object:
+    """Return what the pickle holds; a class in it that Python 3.6 compiled is beyond us and raises.
+
+    It is read as it is unpickled: what is large in it goes straight into its place.
+    """
+    if not isinstance(folder, Path):  # its thampi.json has no hashes: a pickle that others may have put there
+        raise BundleError(
+            f"{folder} is a model of thampi 0.1.0, and nothing vouches for its pickle",
+            hint="download the folder, load the model from there, and save it again with this version",
+        )
     path = folder / bundle.ORIGINAL_PICKLE
     try:
         with path.open("rb") as stream:

@@ -3,30 +3,27 @@
 import contextlib
 import dis
 import pickle
-import pickletools
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import cloudpickle
 
 from thampi.errors import BundleError
-from thampi.runtime import origins
+from thampi.runtime import origins, tensors
 from thampi.runtime.bundle import Part
-from thampi.runtime.writing import Buffers, Parts
-
-# pickletools.optimize drops the memo entries that nothing refers to; with them the unpickler would keep every buffer
-# alive until the end. It is pure Python (8 MB/s), and a pickle that is large in band gains little from it.
-OPTIMIZED_UP_TO = 16 * 1024 * 1024
+from thampi.runtime.writing import Buffers, InBand, Parts
 
 _IMPORT_MACHINERY = ("__builtins__", "__cached__", "__loader__", "__path__", "__spec__")
 
-_HASHING = 4  # threads; where there are fewer processors they do no harm
+_PREPARING = 4  # threads; where there are fewer processors they do no harm
+_HELD_IN_MEMORY = 16 * 1024 * 1024  # of the pickle itself; a larger one waits in a file until it is whole
 
 _ONE_AT_A_TIME = threading.Lock()  # which modules cloudpickle carries is one list for the whole process
 
@@ -50,18 +47,17 @@ def dump(model: object, folder: Path, by_reference: Iterable[str] = ()) -> Pickl
     with contextlib.ExitStack() as stack:
         stack.enter_context(_ONE_AT_A_TIME)
         imports = _Imports(stack.enter_context(_project_by_value(by_reference)))
-        beside = stack.enter_context(ThreadPoolExecutor(_HASHING))
+        beside = stack.enter_context(ThreadPoolExecutor(_PREPARING))
         written = {role: Parts(stack.enter_context(path.open("wb")), role, beside) for role, path in files.items()}
-        buffers = Buffers(written["buffers"])
+        held = stack.enter_context(tempfile.SpooledTemporaryFile(_HELD_IN_MEMORY, dir=str(folder)))
+        in_band, buffers = InBand(written["pickle"], cast(BinaryIO, held)), Buffers(written["buffers"])
         try:
-            _Pickler(written["pickle"], buffers, imports).dump(model)
+            _Pickler(in_band, buffers, imports).dump(model)
         except BundleError:
             raise
         except Exception as error:
             raise _cannot_pickle(model, imports, error) from error
-        parts = {role: each.finish() for role, each in written.items()}
-    if buffers.layout and written["pickle"].size <= OPTIMIZED_UP_TO:
-        parts["pickle"] = _optimize(files["pickle"])
+        parts = {"pickle": in_band.finish(), "buffers": written["buffers"].finish()}
     return Pickled(parts, buffers.layout, imports.modules(), imports.distributions())
 
 
@@ -112,7 +108,7 @@ class _Imports:
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: Any, buffers: Any, imports: _Imports) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffers)
-        self._buffers, self._imports = buffers, imports
+        self._buffers, self._imports, self._storages = buffers, imports, tensors.Storages()
 
     def reducer_override(self, obj: Any) -> Any:
         self._imports.see(obj)
@@ -121,6 +117,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return ModuleType, (obj.__name__,), _content_of(obj)
         if type(obj).__module__ == "numpy" and type(obj).__name__ in ("ndarray", "memmap"):
             return self._reduce_array(obj)
+        if type(obj).__module__ in ("torch", "torch.storage"):
+            return self._storages.reduce(obj)
         return super().reducer_override(obj)
 
     def _reduce_array(self, array: Any) -> Any:
@@ -148,15 +146,6 @@ def _cant_give_buffer(array: Any) -> bool:
     except (ValueError, BufferError):
         return True
     return not array.flags.forc
-
-
-def _optimize(path: Path) -> list[Part]:
-    """Drop unused memo entries from a pickle, in place; return its new parts."""
-    optimized = pickletools.optimize(path.read_bytes())
-    with ThreadPoolExecutor(_HASHING) as beside, path.open("wb") as file:
-        parts = Parts(file, "pickle", beside)
-        parts.write(optimized)
-        return parts.finish()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,75 @@
+import json
+import threading
+from dataclasses import asdict
+
+import pytest
+
+from handler.cold_start import ColdStart
+from tests.handler.test_cold_start import TOOK
+from thampi.operations import cold_start
+
+LINE = TOOK.line().decode().rstrip("\n")
+REPORT = "REPORT RequestId: 1 Duration: 3 ms Memory Size: 1024 MB Max Memory Used: 402 MB Init Duration: 1800 ms"
+
+
+def test_what_the_handler_writes_is_understood():
+    (said, hint) = cold_start.told(["START RequestId: 1", LINE, "END RequestId: 1"], 1024)
+    assert said.startswith("cold start: loaded in 1.84 s: Python 0.12 s")
+    assert said.endswith("peak 310 MB of 1024 MB")
+    assert "memory_mb = 512 would do" in hint
+
+
+def test_what_lambda_measured_counts_when_it_is_more():
+    (_, hint) = cold_start.told([LINE, REPORT], 1024)
+    assert "402 MB" in hint
+    assert "memory_mb = 576 would do" in hint
+
+
+@pytest.mark.parametrize(
+    "log", [[], ["no line of ours"], ['{"thampi":"cold start", cut off'], ['{"thampi":"cold start"}']]
+)
+def test_a_log_without_the_line_says_nothing(log):
+    assert cold_start.told([*log, REPORT], 1024) == ()
+
+
+def test_the_last_cold_start_counts():
+    other = json.loads(LINE) | {"message": "the other"}
+    lines = [LINE, json.dumps(other, separators=(",", ":"))]
+    assert cold_start.told(lines, 512)[0] == "cold start: the other"
+
+
+@pytest.mark.parametrize(
+    ("peak_mb", "memory_mb", "hint"),
+    [
+        (310, 1024, "memory_mb = 512 would do; more memory is also more CPU"),
+        (40, 1024, "memory_mb = 128 would do"),
+        (310, 600, ""),  # 512 would do, and is hardly less
+        (570, 640, ""),
+        (600, 640, "600 MB is close to memory_mb = 640: 832 leaves room"),
+        (0, 1024, ""),
+    ],
+)
+def test_the_advice_leaves_a_quarter_and_64_mb(peak_mb, memory_mb, hint):
+    said = cold_start.advice(peak_mb, memory_mb)
+    assert hint in said
+    assert bool(said) == bool(hint)
+
+
+def test_a_listener_passes_everything_on_but_that_line_and_waits_for_it():
+    heard = []
+    listener = cold_start.Listener(heard.append)
+    listener.add("before")
+    threading.Timer(0.1, lambda: listener.add(LINE)).start()
+    assert len(listener.sentences(1024)) == 2
+    listener.add("after")
+    assert heard == ["before", "after"]
+
+
+def test_a_listener_that_hears_nothing_gives_up(monkeypatch):
+    monkeypatch.setattr(cold_start, "_LAG_S", 0.05)
+    assert cold_start.Listener(print).sentences(1024) == ()
+
+
+def test_the_figures_are_those_of_the_handler():
+    assert {"peak_mb", "memory_mb"} <= asdict(TOOK).keys()
+    assert isinstance(TOOK, ColdStart)

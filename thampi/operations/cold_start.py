@@ -1,0 +1,79 @@
+"""What the handler's log says of a cold start, for who started it: where the time went, and which memory would do."""
+
+import re
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+
+_MARK = '{"thampi":"cold start"'  # how handler/cold_start.py begins its line
+_REPORT = re.compile(r"Max Memory Used: (\d+) MB")
+_LAG_S = 2.0  # a log comes a little later than the answer to which it belongs
+_STEP_MB, _LEAST_MB = 64, 128
+_CLOSE = 0.9
+_WORTH_IT = 0.75
+
+
+def told(lines: Iterable[str], memory_mb: int) -> tuple[str, ...]:
+    """Return what a log says of the last cold start in it, as sentences; nothing when it says nothing."""
+    found: dict[str, Any] | None = None
+    used = 0
+    for line in lines:
+        found = _read(line) or found
+        if report := _REPORT.search(line):
+            used = int(report[1])
+    if found is None:
+        return ()
+    peak = max(used, int(found.get("peak_mb") or 0))
+    said = f"cold start: {found['message']}"
+    hint = advice(peak, memory_mb)
+    return (said, hint) if hint else (said,)
+
+
+def advice(peak_mb: int, memory_mb: int) -> str:
+    """Return what to do about memory_mb, empty when it fits.
+
+    What would do is the peak and a quarter of it for what requests need, and 64 MB for the rest of the environment, up
+    to the next 64 MB. Less than that is worth a word only when it is a quarter less than what there is: a smaller
+    function also has less of a processor, and starts more slowly.
+    """
+    if not peak_mb:
+        return ""
+    enough = max(_LEAST_MB, -(-(peak_mb * 5 // 4 + _STEP_MB) // _STEP_MB) * _STEP_MB)
+    if peak_mb > _CLOSE * memory_mb:
+        return f"{peak_mb} MB is close to memory_mb = {memory_mb}: {enough} leaves room"
+    if enough <= _WORTH_IT * memory_mb:
+        return f"the peak is {peak_mb} MB of {memory_mb}: memory_mb = {enough} would do; more memory is also more CPU"
+    return ""
+
+
+class Listener:
+    """Passes a log on, and keeps the line about the cold start for `sentences`."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log, self._line, self._heard = log, "", threading.Event()
+
+    def add(self, line: str) -> None:
+        """Take a line of the log."""
+        if _read(line) is None:
+            self._log(line)
+        else:
+            self._line = line
+            self._heard.set()
+
+    def sentences(self, memory_mb: int) -> tuple[str, ...]:
+        """Return what was said of the cold start; waits a moment for it."""
+        self._heard.wait(_LAG_S)
+        return told([self._line], memory_mb)
+
+
+def _read(line: str) -> dict[str, Any] | None:
+    start = line.find(_MARK)
+    if start < 0:
+        return None
+    try:
+        said: Any = orjson.loads(line[start:])
+    except orjson.JSONDecodeError:
+        return None
+    return said if isinstance(said, dict) and isinstance(said.get("message"), str) else None
