@@ -85,7 +85,7 @@ def story(stand):
     stand.before = lambda call: (AWSResponse("", 200, {}, None), answers[call]) if call in answers else None
     stage, place, say = stand.stage, stand.place, stand.said.append
     stand.push()
-    (stage.project_dir / "six.txt").write_text("six==1.17.0\n")
+    (stage.project_dir / "six.txt").write_text("six==1.16.0\n")
     other = replace(
         other_model(stand),
         build=Build(dependency_file=stage.project_dir / "six.txt"),

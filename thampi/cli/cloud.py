@@ -108,9 +108,11 @@ def _push(
     if origin is not None and any(flags.values()):
         given = next(_flag(key) for key, value in flags.items() if value)
         raise ConfigError(f"{given} and --from exclude each other", hint="--from takes model and image as they are")
-    plan: Any = None if origin else build.plan(stage, say=terminal.say, write=not dry_run)
+    if origin is None:
+        build.check(stage)
     where = place.find(stage, environ=os.environ, say=terminal.say)
     terminal.say(f"{stage.name}, stage {stage.stage}: {where}")
+    plan: Any = None if origin else build.plan(stage, say=terminal.say, write=not dry_run)
     with contextlib.ExitStack() as stack:
         more: dict[str, Any] = {}
         if origin is None:

@@ -101,6 +101,12 @@ def plan(
     )
 
 
+def check(stage: Stage, *, environ: Mapping[str, str] = os.environ) -> None:
+    """Find the mistakes that `plan` would, as far as files alone can show them; nobody is asked."""
+    ask(stage, bundle.read(stage.model_dir), environ)
+    recipe.project_files(stage.build.include, stage.project_dir)
+
+
 def ask(stage: Stage, about: About, environ: Mapping[str, str]) -> Asked:
     """Read what the image is asked to have; raise ConfigError with every mistake in it."""
     python = _python(stage, about)
