@@ -107,6 +107,8 @@ def story(stand):
 
     metrics.read(place.aws, "thampi-scale-staging", "1", "live", datetime.now(UTC), datetime.now(UTC))
     inventory.read(place.aws)
+    (stage.project_dir / "older.txt").write_text("six==1.15.0\n")  # the third image: one is in use, one the newest
+    stand.push(replace(stage, build=Build(dependency_file=stage.project_dir / "older.txt")))
     stand.push()
     stand.push(replace(stage, keep_releases=1, memory_mb=512))
     clean.clean_stage(replace(stage, keep_releases=1), place, say=say)
