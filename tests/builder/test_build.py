@@ -194,7 +194,7 @@ def _start(*words, **environ):
 
 
 def test_ctrl_c_ends_the_docker_command_and_leaves_no_context(docker, tmp_path):
-    said_by = f"echo begun; trap 'echo ended >> {tmp_path}/ended; exit 1' TERM; sleep 60 & wait"
+    said_by = f"trap 'echo ended >> {tmp_path}/ended; exit 1' TERM; echo begun; sleep 60 & wait"
     fake = docker(otherwise=said_by)
     process = _start("FROM x\n", "linux/amd64", THAMPI_DOCKER=str(fake.path), TMPDIR=str(tmp_path))
     code, took = _interrupt(process, "begun")

@@ -24,7 +24,7 @@ def resolved(**versions):
 )
 def test_what_the_model_could_not_be_read_with_is_refused_with_the_line_to_write(saved, installed, line):
     with pytest.raises(ConfigError) as raised:
-        checks.versions(resolved(**installed), saved, "requirements.txt")
+        checks.versions(resolved(**installed), saved, "requirements.txt", needed=lambda: saved)
     assert raised.value.hint == f"write in requirements.txt: {line}"
 
 
@@ -55,6 +55,12 @@ def test_other_differences_are_one_sentence():
     saved = {"numpy": "2.4.6", "pandas": "2.2.3", "scikit-learn": "1.6.0"}
     [note] = checks.versions(resolved(numpy="2.4.5", pandas="3.0.0", scikit_learn="1.6.1"), saved, "x")
     assert note.endswith("numpy 2.4.5 (2.4.6), pandas 3.0.0 (2.2.3), scikit-learn 1.6.1 (1.6.0)")
+
+
+def test_what_the_code_names_and_the_pickle_does_not_need_is_said_and_not_refused():
+    saved = {"matplotlib": "3.9.0", "numpy": "2.4.6"}
+    [note] = checks.versions(resolved(numpy="2.4.6"), saved, "requirements.txt", needed=lambda: ["NumPy"])
+    assert note == "the model's code names what is not installed by requirements.txt: matplotlib"
 
 
 def test_what_conda_may_call_otherwise_is_said_and_not_refused():

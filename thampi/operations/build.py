@@ -25,7 +25,7 @@ from thampi.recipe import Recipe
 from thampi.resolution import answer, checks, uv_command
 from thampi.resolution.answer import Asked
 from thampi.resolution.resolved import Resolved
-from thampi.runtime import bundle, loading
+from thampi.runtime import bundle, loading, origins
 from thampi.runtime.bundle import About
 
 Say = Callable[[str], None]
@@ -82,7 +82,13 @@ def plan(
     notes = (
         *wanted.notes,
         *resolved.notes,
-        *checks.versions(resolved, about.distributions, title, is_conda=is_conda),
+        *checks.versions(
+            resolved,
+            about.distributions,
+            title,
+            needed=lambda: origins.distributions_of(about.modules),
+            is_conda=is_conda,
+        ),
         *checks.wheels(resolved, asked.platform),
         *apt_notes,
     )

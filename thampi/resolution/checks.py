@@ -1,6 +1,6 @@
 """What is wrong with an answer before anything is built from it: versions that can't read the model, and its size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -55,11 +55,19 @@ def wheels(resolved: Resolved, platform: str) -> list[str]:
     ]
 
 
-def versions(resolved: Resolved, recorded: Mapping[str, str], title: str, *, is_conda: bool = False) -> list[str]:
+def versions(
+    resolved: Resolved,
+    recorded: Mapping[str, str],
+    title: str,
+    *,
+    needed: Callable[[], Collection[str]] = tuple,
+    is_conda: bool = False,
+) -> list[str]:
     """Compare with what the model was saved with (`recorded`, by name); return notes.
 
-    Raises ConfigError, with the line to write, when the model could not be read with what would be installed, or when
-    something that it imports would be missing.
+    `needed` tells which of those the pickle itself imports; the others are named somewhere in the model's code, which
+    may never get there. Raises ConfigError, with the line to write, when the model could not be read with what would be
+    installed.
     """
     installed = {each.name: each for each in resolved.distributions}
     wrong: list[str] = []
@@ -82,13 +90,16 @@ def versions(resolved: Resolved, recorded: Mapping[str, str], title: str, *, is_
         else:
             other.append(f"{name} {found.version} ({saved})")
     if unknown and not is_conda:
-        wrong += [f"the model imports {name}, which {title} does not install" for name in unknown]
-        lines += [_line(name, recorded_of(recorded, name), is_conda=False) for name in unknown]
+        imported = {canonicalize_name(name) for name in needed()}
+        absent = [name for name in unknown if name in imported]
+        wrong += [f"the model imports {name}, which {title} does not install" for name in absent]
+        lines += [_line(name, recorded_of(recorded, name), is_conda=False) for name in absent]
     if wrong:
         raise ConfigError("\n".join(wrong), hint=f"write in {title}: {', '.join(lines)}")
     notes = [f"other versions than the model was saved with (in brackets): {', '.join(other)}"] if other else []
     if unknown:
-        notes.append(f"not found among conda's packages, though the model imports it: {', '.join(unknown)}")
+        where = "found among conda's packages" if is_conda else f"installed by {title}"
+        notes.append(f"the model's code names what is not {where}: {', '.join(unknown)}")
     return notes
 
 
