@@ -5,7 +5,7 @@ set -eu
 began=$(mktemp)
 listed=/mnt/dependencies/requirements.txt
 if [ -s /run/secrets/ca ]; then
-    export SSL_CERT_FILE=/run/secrets/ca
+    export SSL_CERT_FILE=/run/secrets/ca PIP_CERT=/run/secrets/ca
 fi
 if [ -s /run/secrets/netrc ]; then
     export NETRC=/run/secrets/netrc
@@ -14,9 +14,7 @@ fi
 # the files come from decides nothing, and no part of it gets into a layer. All indexes are one pool, as for pip.
 set -- --no-deps --index-strategy unsafe-best-match
 if [ -s /run/secrets/indexes ]; then
-    UV_INSECURE_HOST=$(sed -n 's/^# trusted-host //p' /run/secrets/indexes | tr '\n' ' ')
-    export UV_INSECURE_HOST
-    set -- "$@" --requirement /run/secrets/indexes
+    set -- "$@" --config-file /run/secrets/indexes
 fi
 if [ -d /mnt/dependencies/wheels ]; then
     set -- "$@" --find-links /mnt/dependencies/wheels
@@ -30,9 +28,27 @@ fi
 for name in $made; do
     set -- "$@" --refresh-package "$name"
 done
+# uv is fetched by the first build on this machine, and kept beside what it fetches itself.
+uv=/mnt/kept/uv-$(sha256sum /mnt/tools/uv.txt | cut -c 1-16)-$(uname -m)
+if [ -s "$listed" ] && ! "$uv/bin/uv" --version >/dev/null 2>&1; then
+    if [ -s /run/secrets/pip ]; then
+        export PIP_CONFIG_FILE=/run/secrets/pip
+    fi
+    fetched=$(mktemp -d /mnt/kept/fetched-XXXXXX)
+    pip install --quiet --no-cache-dir --no-compile --only-binary :all: --root-user-action ignore \
+        --target "$fetched/uv" --requirement /mnt/tools/uv.txt >"$fetched/said" 2>&1 || {
+        echo "error: uv, which thampi installs the libraries with, can't be installed:"
+        cat "$fetched/said"
+        rm -rf "$fetched"
+        exit 1
+    } >&2
+    # Another build may have done the same meanwhile: one of them stays.
+    mv -T "$fetched/uv" "$uv" 2>/dev/null || "$uv/bin/uv" --version >/dev/null || { rm -rf "$uv"; mv -T "$fetched/uv" "$uv"; }
+    rm -rf "$fetched"
+fi
 if [ -s "$listed" ]; then
     # The cache is another file system, so links are impossible: say so, or uv warns.
-    /mnt/uv/bin/uv pip install "$@" \
+    "$uv/bin/uv" pip install "$@" \
         --system --break-system-packages --python "$(command -v python3)" \
         --cache-dir /mnt/uv-cache --link-mode copy --no-progress \
         --requirement "$listed"
@@ -40,9 +56,7 @@ fi
 rm -f /tmp/uv-*.lock
 site=$(python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 python3 /mnt/tools/trim.py "$site"
-# unchecked-hash: bytecode stays valid whatever times the layers give the files; Lambda could never write it again.
-# A library may ship files for other Pythons that don't compile here, so a failure is not ours to judge.
-python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash "$site" >/dev/null || true
+python3 /mnt/tools/bytecode.py "$site" /mnt/kept/bytecode
 # A library may have been packed on a machine that kept its files to itself; in Lambda we are nobody's user.
 find "$site" \( ! -perm -004 -o -type d ! -perm -005 \) -exec chmod a+rX {} +
 # The time of the build is nobody's matter: the same libraries are the same files. What the base brought is let alone,

@@ -17,6 +17,8 @@ _TESTS = ("tests", "test")
 _MAIN = re.compile(r"^if __name__ == ['\"]__main__['\"]", re.MULTILINE)
 # Static libraries, headers, Cython's sources and templates: what a linker, a C compiler and Cython read.
 _FOR_COMPILERS = {".a", ".h", ".hh", ".hpp", ".hxx", ".cuh", ".inl", ".pxd", ".pxi", ".pyx", ".tp"}
+_SUFFIX = re.compile(rf"(?:{'|'.join(map(re.escape, _FOR_COMPILERS))})(?![\w+])")
+_FILE_NAME = re.compile(r"[^\s/\\'\"<>()=,:]*$")
 
 
 def main(site: Path) -> None:
@@ -91,8 +93,17 @@ def _for_compilers(site: Path) -> Iterator[Path]:
     for package in site.iterdir():
         files = [file for file in package.rglob("*") if file.suffix in _FOR_COMPILERS] if package.is_dir() else []
         if files:
-            text = "\n".join(file.read_text("utf-8", errors="replace") for file in package.rglob("*.py"))
-            yield from (file for file in files if file.is_file() and file.name not in text)
+            # torch has nine thousand headers, and a hundred megabytes of code: each file is read once.
+            named = {name for file in package.rglob("*.py") for name in _named(file)}
+            yield from (file for file in files if file.is_file() and file.name not in named)
+
+
+def _named(file: Path) -> Iterator[str]:
+    """Yield the file names for compilers that a module's text has."""
+    text = file.read_text("utf-8", errors="replace")
+    for match in _SUFFIX.finditer(text):
+        start = text[max(0, match.start() - 255) : match.end()]  # no file system has longer names
+        yield _FILE_NAME.search(start)[0]
 
 
 def _within(name: str, folder: Path, site: Path) -> bool:

@@ -82,6 +82,7 @@ def docker(tmp_path):
         path = tmp_path / "docker"
         path.write_text(
             "#!/bin/sh\n"
+            f'echo "$*" >> {tmp_path}/asked\n'
             'case "$1 $2" in\n'
             '    "buildx version"|"context show") ;;\n'
             '    "image inspect") echo "No such image: x" >&2; exit 1 ;;\n'
@@ -514,6 +515,26 @@ def test_build_for_another_platform_is_another_image(run, project, docker):
     refused = run("build", "--platform", "windows/amd64")
     assert refused.returncode == 2
     assert "--platform" in refused.stderr
+
+
+def test_an_image_is_tried_as_one_of_its_platform(run, project, docker, tmp_path):
+    assert run("build", "--platform", "linux/arm64", **docker()).returncode == 0
+    [tried] = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("run --rm")]
+    assert " --platform linux/arm64 " in tried
+
+
+def test_build_takes_newer_versions_only_when_it_is_told_to(run, project, docker):
+    def locked(*words):
+        assert run("build", *words, **docker()).returncode == 0
+        return re.findall(r"six==[\d.]+", (project / "thampi.lock").read_text())
+
+    (project / "requirements.txt").write_text("six==1.16.0\n")
+    assert locked() == ["six==1.16.0"]
+    (project / "requirements.txt").write_text("six\n")
+    assert locked() == ["six==1.16.0"]
+    [newer] = locked("--refresh")
+    assert newer != "six==1.16.0"
+    assert locked() == [newer]
 
 
 def test_a_model_of_another_python_is_built_for_that_python(run, project):

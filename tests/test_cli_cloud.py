@@ -190,6 +190,14 @@ def test_a_dry_run_says_what_would_be_and_makes_nothing(run, project, cloud):
     assert json.loads(run("push", "staging", "--dry-run", "--json")[1])["dry_run"] is True
 
 
+def test_a_dry_run_writes_no_lock_and_what_builds_does(run, project, cloud):
+    assert run("push", "staging", "--dry-run")[0] == 0
+    assert not (project / "thampi.lock").exists()
+    bring_image(project)
+    assert run("push", "staging")[0] == 0
+    assert (project / "thampi.lock").exists()
+
+
 def test_the_original_command_takes_its_original_flags_from_the_current_folder(run, project, cloud, monkeypatch):
     (project / "there").mkdir()
     shutil.move(project / "models", project / "there" / "models")

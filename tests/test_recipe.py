@@ -264,6 +264,7 @@ def test_the_context_holds_exactly_what_the_recipe_names(project):
         "project/features/deep/words.txt",
         "project/features/text.py",
         "project/scoring.py",
+        "tools/bytecode.py",
         "tools/install.sh",
         "tools/trim.py",
         "tools/uv.txt",

@@ -156,3 +156,27 @@ def test_a_header_that_python_code_names_stays(trim):
     """cffi's ABI mode reads one."""
     files = {"lib/__init__.py": "ffi.cdef(open('lib.h').read())", "lib/lib.h": "", "other/lib.h": "", "lib/core.h": ""}
     assert trim(files) == {"lib/__init__.py", "lib/lib.h"}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_named"),
+    [
+        ("HEADER = 'include/api.h'", True),
+        ('HERE / "api.h"', True),
+        ("# see api.h", True),
+        ("load(api.h)", True),
+        ("'api.hpp'", False),
+        ("'api.html'", False),
+        ("'my-api.h'", False),
+        ("api.handler", False),
+    ],
+)
+def test_a_header_is_named_by_its_whole_name(trim, text, is_named):
+    assert ("lib/api.h" in trim({"lib/__init__.py": text, "lib/api.h": ""})) == is_named
+
+
+@pytest.mark.timeout(60)
+def test_thousands_of_headers_and_much_code_take_seconds(trim):
+    headers = {f"lib/include/h{number}.h": "" for number in range(5000)}
+    code = {f"lib/m{number}.py": "a = b.c(d.e, 'f.g')\n" * 5000 for number in range(50)}
+    assert trim(headers | code) == set(code)

@@ -17,8 +17,8 @@ from thampi.version import __version__
 BASE = "thampi-base"
 _OFFICIAL = "public.ecr.aws/docker/library/python:{minor}-slim-bookworm"
 _TOOLS = {
-    "pip": ("install.sh", "trim.py", "uv.txt"),
-    "conda": ("conda.sh", "conda.txt", "conda_install.py", "install.sh", "trim.py", "uv.txt"),
+    "pip": ("bytecode.py", "install.sh", "trim.py", "uv.txt"),
+    "conda": ("bytecode.py", "conda.sh", "conda.txt", "conda_install.py", "install.sh", "trim.py", "uv.txt"),
 }
 
 

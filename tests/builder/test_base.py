@@ -125,6 +125,7 @@ def test_a_reference_with_a_digest_and_no_tag_is_what_it_is_also_when_refreshed(
         ("dial tcp: lookup public.ecr.aws: no such host", "check the network"),
         ("toomanyrequests: Rate exceeded", "wait a minute"),
         ("pull access denied for x, repository does not exist or may require docker login: denied", "docker login"),
+        ("manifest for x:nope not found: manifest unknown: manifest unknown", "that image doesn't exist"),
         ("no matching manifest for linux/amd64 in the manifest list entries: no match for platform", "build.platform"),
     ],
 )

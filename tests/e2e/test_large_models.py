@@ -195,7 +195,9 @@ def project(kind, tmp_path_factory, command):
     (folder / "requirements.txt").write_text(f"{kind.requirements}\n")
     install = [uv.find_uv_bin(), "pip", "install", "--python", str(python), *links, "--torch-backend", "cpu"]
     if links:
-        install = install[:-2]
+        # PyPI may have a newer one meanwhile, which would be taken, with CUDA, and which has no build for CPUs here.
+        builds = sorted(Path(CPU_WHEELS).glob("torch-*+cpu-*.whl")) if "torch" in kind.requirements else []
+        install = [*install[:-2], *(f"torch=={file.name.split('-')[1]}" for file in builds[-1:])]
     run([*install, "-r", str(folder / "requirements.txt"), "-e", str(REPO)])
     (folder / "train.py").write_text(
         f"import thampi\n{textwrap.dedent(kind.train)}\nthampi.save(model, 'it', 'models', example={kind.data!r})\n"

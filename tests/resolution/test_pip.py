@@ -194,6 +194,25 @@ def test_torch_comes_without_cuda_and_the_megabytes_are_said(resolve):
     assert "7 MB less" in note
 
 
+FROZEN = ("torch==2.9.0", "nvidia-cublas==13.0", "triton==3.0")
+
+
+def test_what_pip_freeze_names_of_cuda_goes_with_it_and_is_said(resolve):
+    with serving({"pypi": CUDA, "cpu": CPU}) as server:
+        resolved = resolve(server.url("pypi"), *FROZEN, cpu_index=server.url("cpu"))
+    assert versions(resolved) == {"torch": "2.9.0+cpu"}
+    assert resolved.notes[0].endswith("; left out: nvidia-cublas==13.0, triton==3.0")
+
+
+@pytest.mark.parametrize("name", ["nvidia-ml-py", "needs-cuda"])
+def test_what_asks_for_a_gpu_by_itself_stays(resolve, name):
+    more = dict([wheel("nvidia-ml-py"), wheel("needs-cuda", requires=["nvidia-cublas"])])
+    with serving({"pypi": CUDA | more, "cpu": CPU}) as server:
+        resolved = resolve(server.url("pypi"), *FROZEN, f"{name}==1.0", cpu_index=server.url("cpu"))
+    assert name in versions(resolved)
+    assert ("nvidia-cublas" in versions(resolved)) == (name == "needs-cuda")
+
+
 def test_a_wheel_of_torch_in_a_folder_of_this_machine_counts_as_well(resolve, tmp_path):
     for name, content in CPU.items():
         (tmp_path / name).write_bytes(content)

@@ -3,9 +3,13 @@
 import netrc
 import os
 import stat
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import uv
 
 from thampi.dependencies.wanted import Credentials, Dependencies, Indexes, Local
 from thampi.resolution import uv_command
@@ -104,14 +108,35 @@ def test_indexes_of_this_machine_come_last_so_that_less_is_shipped():
 
 
 def test_a_build_is_told_what_it_can_reach():
-    assert uv_command.options_file(INDEXES).splitlines() == [
-        "--index-url https://one/simple",
-        "--extra-index-url https://two/simple",
-        "--find-links https://links",
-        "# trusted-host one",
-    ]
-    assert uv_command.options_file(Indexes()) == "--index-url https://pypi.org/simple\n"
-    assert uv_command.options_file(Indexes(no_index=True)) == "--no-index\n"
+    kept = {"files": "max-age=31536000, immutable"}
+    assert tomllib.loads(uv_command.configuration(INDEXES)) == {
+        "find-links": ["https://links"],
+        "allow-insecure-host": ["one"],
+        "index": [
+            {"url": "https://one/simple", "cache-control": kept},
+            {"url": "https://two/simple", "cache-control": kept, "default": True},
+        ],
+    }
+    pypi = {"url": "https://pypi.org/simple", "cache-control": kept, "default": True}
+    assert tomllib.loads(uv_command.configuration(Indexes())) == {"index": [pypi]}
+    assert tomllib.loads(uv_command.configuration(Indexes(no_index=True))) == {"no-index": True}
+    assert tomllib.loads(uv_command.configuration(Indexes(index_url="http://localhost/simple"))) == {"no-index": True}
+
+
+@pytest.mark.parametrize("indexes", [INDEXES, Indexes(), Indexes(no_index=True)], ids=["all", "PyPI", "none"])
+def test_uv_understands_what_a_build_is_told(indexes, tmp_path):
+    def run(text):
+        file = tmp_path / "indexes"  # a secret's name has no ending
+        file.write_text(text)
+        words = [uv.find_uv_bin(), "--config-file", str(file), "pip", "install", "--dry-run", "--offline", "-r"]
+        empty = tmp_path / "none.txt"
+        empty.write_text("")
+        asked = [*words, str(empty), "--python", sys.executable]
+        return subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True)
+
+    done = run(uv_command.configuration(indexes))
+    assert done.returncode == 0, done.stderr
+    assert run("nonsense = 1\n" + uv_command.configuration(indexes)).returncode != 0
 
 
 def test_what_thampi_needs_itself_comes_from_the_index_that_the_machine_uses():

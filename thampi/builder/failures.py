@@ -11,6 +11,7 @@ _SHOWN = 20
 _PURPOSES = (
     (r"/mnt/tools/install\.sh", "the libraries can't be installed"),
     (r"/mnt/tools/conda\.sh", "conda's packages can't be installed"),
+    (r"/mnt/project", "the files of build.include can't be compiled"),
     (r"apt-get install", "the system packages can't be installed"),
     (r"load metadata for (?:docker\.io/library/)?(\S+)", r"the image \1 can't be had"),
     (r"/mnt/tools/uv\.txt|/tmp/requirements\.txt|/tmp/emulator\.txt", "what thampi itself needs can't be installed"),
@@ -47,7 +48,10 @@ _CURES = (
         r"load metadata for[\s\S]*(401 |403 |authoriz|denied)",
         "there is no such image, or it is private: correct build.base_image, or log in (docker login REGISTRY)",
     ),
-    (r"load metadata for[\s\S]*: not found", "that image doesn't exist: correct build.base_image, or leave it out"),
+    (
+        r"load metadata for[\s\S]*(: not found|manifest unknown)",
+        "that image doesn't exist: correct build.base_image, or leave it out",
+    ),
     (
         r"load metadata for|failed to resolve source metadata|pull access denied",
         "the engine can't pull it: check the network, or name another image with build.base_image",

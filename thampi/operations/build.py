@@ -183,7 +183,7 @@ def build(plan: Plan, *, environ: Mapping[str, str], say: Say, show: Callable[[s
     shipped = answer.ship(plan.asked, plan.resolved, environ=environ, say=say)
     model = dataclasses.replace(plan.model, carried=recipe.carried(shipped))
     say(f"building image {plan.reference}")
-    check = functools.partial(smoke.check, about=plan.about, client=client)
+    check = functools.partial(smoke.check, about=plan.about, client=client, platform=plan.model.platform)
     docker_build.build(model, plan.reference, client=client, show=show, check=check, secrets=secrets)
     return plan.reference
 
@@ -245,7 +245,7 @@ def _apt(stage: Stage, resolved: Resolved) -> tuple[tuple[str, ...], list[str]]:
 def _secrets(wanted: Dependencies) -> dict[str, str | Path]:
     """Return what a build has to know of indexes, and no image."""
     indexes = wanted.indexes
-    secrets: dict[str, str | Path] = {"indexes": uv_command.options_file(indexes)}
+    secrets: dict[str, str | Path] = {"indexes": uv_command.configuration(indexes)}
     if indexes.credentials:
         secrets["netrc"] = uv_command.netrc(indexes.credentials)
     if pip := uv_command.pip_configuration(indexes):

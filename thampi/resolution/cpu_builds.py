@@ -18,7 +18,13 @@ _BUILDS = ("torch", "torchvision", "torchaudio")
 
 def has_cuda(chosen: Sequence[Chosen]) -> bool:
     """Say whether libraries for a GPU would be installed."""
-    return any(each.name.startswith(_OF_CUDA) for each in chosen)
+    return any(is_of_cuda(each.name) for each in chosen)
+
+
+def is_of_cuda(line: str) -> bool:
+    """Say whether a requirement, or a name, is of a library for a GPU."""
+    name = line.lower().replace("_", "-")
+    return name.startswith(_OF_CUDA) and not name.startswith("nvidia-ml-py")  # which only asks whether there is one
 
 
 def would_help(chosen: Sequence[Chosen], dependencies: Dependencies) -> bool:
@@ -45,17 +51,18 @@ def local_pins(find_links: Sequence[str], fitting: Sequence[Tag]) -> list[str]:
     return [f"{name}=={version}" for name, version in found.items()] if "torch" in found else []
 
 
-def saved_note(before: Sequence[Chosen], after: Sequence[Chosen], indexes: Indexes) -> str:
-    """Say what was taken instead, and how much that saves."""
+def saved_note(before: Sequence[Chosen], after: Sequence[Chosen], indexes: Indexes, left_out: Sequence[str]) -> str:
+    """Say what was taken instead, how much that saves, and which lines were left out for it."""
     torch = next(each for each in after if each.name == "torch")
     saved = (_bytes(before, indexes) - _bytes(after, indexes)) // 1_000_000
     said = f": {saved} MB less to download" if saved > 0 else ""
+    said += f"; left out: {', '.join(left_out)}" if left_out else ""
     return f"torch {torch.version}, the build for the CPU, instead of the one for CUDA, which Lambda can't use{said}"
 
 
 def kept_note(chosen: Sequence[Chosen], index: str, refused: str, indexes: Indexes) -> str:
     """Say that CUDA comes along, how large it is, and how to do without."""
-    size = _bytes([each for each in chosen if each.name.startswith(_OF_CUDA)], indexes) // 1_000_000
+    size = _bytes([each for each in chosen if is_of_cuda(each.name)], indexes) // 1_000_000
     large = f", {size} MB to download" if size else ""
     why = "could not be reached" if not refused or failures.is_unreachable(refused) else "has no build that fits"
     return (

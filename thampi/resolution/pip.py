@@ -174,6 +174,9 @@ def _without_cuda(
     tries: list[tuple[list[str], list[str]]] = [([], local)] if local else []
     if not indexes.no_index:
         tries.append(([cpu_index], []))
+    # A `pip freeze` names what CUDA's torch brought; who else needs that brings it again.
+    left_out = [line for line in question.lines if cpu_builds.is_of_cuda(line)]
+    question = replace(question, lines=tuple(line for line in question.lines if line not in left_out))
     refused = ""
     for more, constraints in tries:
         try:
@@ -182,7 +185,7 @@ def _without_cuda(
             refused = error.message
             continue
         if not cpu_builds.has_cuda(again):
-            return again, [cpu_builds.saved_note(chosen, again, indexes)]
+            return again, [cpu_builds.saved_note(chosen, again, indexes, left_out)]
     return chosen, [cpu_builds.kept_note(chosen, cpu_index, refused, indexes)]
 
 

@@ -1,5 +1,6 @@
 """uv, run on this machine for somebody else's: its environment, the indexes, and who we are there."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import uv
 from thampi.dependencies.wanted import Credentials, Dependencies, Indexes, Local
 
 _PYPI = "https://pypi.org/simple"
+_FOR_GOOD = '"max-age=31536000, immutable"'
 # Of uv's own variables these say how it works here, not what is chosen; all others would change the answer, and what
 # they say of indexes is in Indexes already.
 _KEPT = (
@@ -73,18 +75,23 @@ def netrc(credentials: Mapping[str, Credentials]) -> str:
     )
 
 
-def options_file(indexes: Indexes) -> str:
-    """Return where to look as a requirements file, for somebody who is not on this machine.
+def configuration(indexes: Indexes) -> str:
+    """Return where to look as a uv.toml, for somebody who is not on this machine, and installs by hash.
 
-    What can't be reached from there is left out: it is shipped.
+    What can't be reached from there is left out: it is shipped. What was fetched once is kept for good, whatever its
+    index says: a file whose hash fits can't be another one.
+    https://docs.astral.sh/uv/concepts/indexes/#customizing-cache-control-headers
     """
-    remote = [url for url in (indexes.index_url or _PYPI, *indexes.extra_index_urls) if not is_here(url)]
+    remote = [url for url in (*indexes.extra_index_urls, indexes.index_url or _PYPI) if not is_here(url)]
+    links = [place for place in indexes.find_links if not is_here(place)]
+    lines = [f"find-links = {json.dumps(links)}"] if links else []
+    lines += [f"allow-insecure-host = {json.dumps(indexes.trusted_hosts)}"] if indexes.trusted_hosts else []
     if indexes.no_index or not remote:
-        lines = ["--no-index"]
+        lines += ["no-index = true"]
     else:
-        lines = [f"--index-url {remote[0]}", *(f"--extra-index-url {url}" for url in remote[1:])]
-    lines += [f"--find-links {place}" for place in indexes.find_links if not is_here(place)]
-    lines += [f"# trusted-host {host}" for host in indexes.trusted_hosts]  # uv takes them from elsewhere
+        for url in dict.fromkeys(remote):
+            lines += ["[[index]]", f"url = {json.dumps(url)}", f"cache-control = {{ files = {_FOR_GOOD} }}"]
+        lines += ["default = true"]  # the last one; without a default uv asks PyPI, too
     return "".join(f"{line}\n" for line in lines)
 
 
