@@ -10,6 +10,7 @@ was measured on Lambda. Memory is the most that a process held (VmHWM), beyond w
 
 `--bundle` measures a saved model of yours in the same way, with what FILE lists installed in an environment of its own.
 A bound that says nothing about that model (a forest that waits for its imports, against the bare wire) is left out.
+The peers joblib and safetensors come with `pip install -e .[bench]`; one that is missing is said so, on stderr.
 `--markdown docs/performance.md` puts the table there, with the machine's description.
 """
 
