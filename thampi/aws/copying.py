@@ -1,9 +1,11 @@
 """An image from one ECR to another, by their own API: no engine, and byte for byte, so that its digest stays."""
 
+import contextlib
 import hashlib
 import json
+import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from thampi import names
@@ -62,29 +64,32 @@ def _copy_blob(source: Aws, target: Aws, name: str, digest: str) -> None:
     ecr, known = target.client("ecr"), hashlib.sha256()
     upload = ecr.initiate_layer_upload(repositoryName=name)["uploadId"]
     first = 0
-    for chunk in _download(source, name, digest):
-        known.update(chunk)
-        ecr.upload_layer_part(
-            repositoryName=name,
-            uploadId=upload,
-            partFirstByte=first,
-            partLastByte=first + len(chunk) - 1,
-            layerPartBlob=chunk,
-        )
-        first += len(chunk)
+    with contextlib.closing(_download(source, name, digest)) as chunks:
+        for chunk in chunks:
+            known.update(chunk)
+            ecr.upload_layer_part(
+                repositoryName=name,
+                uploadId=upload,
+                partFirstByte=first,
+                partLastByte=first + len(chunk) - 1,
+                layerPartBlob=chunk,
+            )
+            first += len(chunk)
     if f"sha256:{known.hexdigest()}" != digest:
         raise CloudError(f"a layer of the image arrived damaged: {digest}", hint="run the same command again")
     with session.absent_is_fine("LayerAlreadyExistsException"):  # another run was faster
         ecr.complete_layer_upload(repositoryName=name, uploadId=upload, layerDigests=[digest])
 
 
-def _download(source: Aws, name: str, digest: str) -> Iterator[bytes]:
+def _download(source: Aws, name: str, digest: str) -> Generator[bytes, None, None]:
     url = source.client("ecr").get_download_url_for_layer(repositoryName=name, layerDigest=digest)["downloadUrl"]
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - AWS has signed it for us
             while chunk := answer.read(_CHUNK):
                 yield chunk
     except OSError as error:
+        if isinstance(error, urllib.error.HTTPError):  # it is an answer as well, with a connection of its own
+            error.close()
         raise CloudError(
             f"the layer {digest} can't be read from ECR: {error}", hint="check the network, and run it again"
         ) from error
