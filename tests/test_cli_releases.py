@@ -160,14 +160,16 @@ def test_cleaning_tells_what_it_takes_and_before_what_it_would(run, pushed, agai
     monkeypatch.setenv("XDG_CACHE_HOME", str(project / "cache"))
     toml = project / "thampi.toml"
     again()
+    again()
     toml.write_text(toml.read_text().replace("[build]", "keep_releases = 1\n[build]"))
     code, out, err = run("clean", "--dry-run")
     assert code == 0, err
     assert "would be deleted" in out
     assert ["staging", "version", "1"] in [line.split() for line in out.splitlines()]
     code, out, _ = run("clean", "--json")
-    assert json.loads(out)["stages"]["staging"]["versions"] == ["1"]
-    assert len(json.loads(out)["stages"]["staging"]["models"]) == 1
+    assert json.loads(out)["stages"]["staging"]["versions"] == ["1", "2"]
+    # Of three one is in use and one the newest, which of those of one second may be another.
+    assert len(json.loads(out)["stages"]["staging"]["models"]) in (1, 2)
     code, out, err = run("clean")
     assert (code, out) == (0, "")
     assert "there was nothing to delete" in err

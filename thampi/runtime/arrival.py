@@ -7,15 +7,15 @@ anybody get to see it.
 
 import bisect
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thampi.errors import BundleError
-from thampi.runtime import codec, decompressing, memory
+from thampi.runtime import codec, memory
 from thampi.runtime.bundle import Part
-from thampi.runtime.decompressing import Decompressors
 
 
 class Arrival:
@@ -27,8 +27,9 @@ class Arrival:
         for part in parts:
             self._begins.append(self._begins[-1] + part.stored)
         self._under_way: dict[int, _Piece] = {}
-        self._decompressors = Decompressors()
-        self._scratch: list[memoryview] = []  # to be used again: for compressed parts, and for what is only checked
+        # More at a time than there are processors would be no faster, and each takes a window of memory.
+        self._decompressing = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+        self._scratch: list[memoryview] = []  # for compressed parts, and for what is only checked
         self._done = bytearray(len(parts))
         self.waited_s = 0.0  # that the one who takes the parts has waited for them
         self._changed = threading.Condition()
@@ -84,7 +85,6 @@ class Arrival:
             self._failure = self._failure or failure
             self._scratch.clear()
             self._changed.notify_all()
-        self._decompressors.stop()
 
     def _part_at(self, place: int) -> int:
         return bisect.bisect_right(self._begins, place) - 1
@@ -109,13 +109,12 @@ class Arrival:
             with self._changed:
                 targets = self._room(part)
             try:
-                self._decompressors.fill(piece.views[0], targets)
+                with self._decompressing:
+                    codec.decompress_into(piece.views[0], targets)
             except ValueError as error:
                 raise damaged(self._where, part, str(error)) from error
         with self._changed:
-            # As the model grows in memory, what is under way must get less: what isn't needed at once is given back.
-            if len(self._scratch) < decompressing.AT_ONCE and self._failure is None:
-                self._scratch.append(piece.scratch)
+            self._scratch.append(piece.scratch)
 
 
 @dataclass
