@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from thampi.errors import CloudError, ConfigError
-from thampi.local import cloud, cloud_process, installation, lock
+from thampi.local import cloud, cloud_process, installation, interpreter, lock
 from thampi.operations import local
 
 # What lies where the environment's Python would: it takes the lock, answers and writes its record as ministack_server
@@ -97,7 +97,7 @@ def free_port():
 
 
 def install(environ, behaviour=""):
-    python = installation._python(installation._folder(environ))
+    python = interpreter.python(installation._folder(environ))
     python.parent.mkdir(parents=True, exist_ok=True)
     python.write_text(STAND_IN)
     python.chmod(0o755)
@@ -107,7 +107,7 @@ def install(environ, behaviour=""):
 
 def asked(environ, word="start"):
     """What the stand-in was started with."""
-    path = installation._python(installation._folder(environ)).with_name("asked")
+    path = interpreter.python(installation._folder(environ)).with_name("asked")
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return [line for line in lines if line["words"][0] == word]
 
@@ -426,7 +426,7 @@ def test_an_installation_that_can_not_be_fetched_is_one_clear_line_and_leaves_no
 
 
 def test_an_installation_whose_python_was_uninstalled_is_made_again(environ, tmp_path):
-    python = installation._python(installation._folder(environ))
+    python = interpreter.python(installation._folder(environ))
     assert installation.find(environ) == python
     python.unlink()
     python.symlink_to(tmp_path / "gone")

@@ -3,7 +3,6 @@
 ministack requires one exact version of botocore, so it can't share the user's environment.
 """
 
-import contextlib
 import hashlib
 import re
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 import uv
 
 from thampi.errors import CloudError
-from thampi.local import cache, venv
+from thampi.local import cache, interpreter, venv
 
 _REQUIREMENTS = Path(__file__).with_name("ministack.txt")
 _SHOWN = 3
@@ -45,7 +44,7 @@ def version() -> str:
 
 def find(environ: Mapping[str, str]) -> Path | None:
     """Return its Python, None when it isn't installed."""
-    python = _python(_folder(environ))
+    python = interpreter.python(_folder(environ))
     return python if python.exists() else None
 
 
@@ -61,19 +60,20 @@ def ensure(environ: Mapping[str, str], *, say: Callable[[str], None]) -> Path:
     try:
         with cache.aside(wanted.parent) as folder:
             _build(folder, venv.environment(environ))
-            _put_in_place(folder, wanted)
+            interpreter.put_in_place(folder / "venv", wanted)
     except OSError as error:
         raise CloudError(
             f"the local AWS can't be installed in {wanted.parent}: {error.strerror or error}",
             hint="make it writable, or name another folder with XDG_CACHE_HOME",
         ) from error
-    return _python(wanted)
+    return interpreter.python(wanted)
 
 
 def _build(folder: Path, environ: Mapping[str, str]) -> None:
     made = folder / "venv"
     _uv(folder, environ, "venv", "--no-project", "--relocatable", "--python", sys.executable, str(made))
-    _uv(folder, environ, "pip", "install", "--python", str(_python(made)), "--requirement", str(_REQUIREMENTS))
+    python = str(interpreter.python(made))
+    _uv(folder, environ, "pip", "install", "--python", python, "--requirement", str(_REQUIREMENTS))
 
 
 def _uv(folder: Path, environ: Mapping[str, str], *words: str) -> None:
@@ -95,20 +95,5 @@ def _uv(folder: Path, environ: Mapping[str, str], *words: str) -> None:
         raise CloudError(f"the local AWS can't be installed: {last}", hint=cure)
 
 
-def _put_in_place(folder: Path, wanted: Path) -> None:
-    if wanted.exists() and not _python(wanted).exists():  # its interpreter was uninstalled
-        with contextlib.suppress(FileNotFoundError):
-            wanted.rename(folder / "broken")
-    try:
-        (folder / "venv").rename(wanted)
-    except OSError:
-        if not _python(wanted).exists():  # else another process was faster, with the same
-            raise
-
-
 def _folder(environ: Mapping[str, str]) -> Path:
     return cache.folder(environ) / "local-aws" / digest()
-
-
-def _python(folder: Path) -> Path:
-    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

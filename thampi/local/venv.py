@@ -4,7 +4,6 @@ An environment is kept for each set of requirements, so it is there at once the 
 into place in one step: it is complete or absent, also after a kill, also when two build it at once.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ import uv
 
 from thampi import shipped
 from thampi.errors import BuildError
-from thampi.local import cache
+from thampi.local import cache, interpreter
 
 _LAYOUT = 1  # of what is made here; another number and everything is made anew
 _SHOWN = 12
@@ -62,17 +61,17 @@ def ensure(
     """
     environments = cache.folder() / "venvs"
     wanted = environments / _digest([*requirements, *constraints], python_minor)
-    if not _python(wanted).exists():
+    if not interpreter.python(wanted).exists():
         say(f"installing the libraries for Python {python_minor} (once; kept in {wanted})")
         try:
             with cache.aside(environments) as folder:
                 _build(folder, requirements, constraints, python_minor, netrc)
-                _put_in_place(folder, wanted)
+                interpreter.put_in_place(folder / "venv", wanted)
         except OSError as error:
             raise BuildError(
                 f"can't write to {environments}: {error}", hint="name another folder with XDG_CACHE_HOME"
             ) from error
-    return _python(wanted)
+    return interpreter.python(wanted)
 
 
 def _digest(requirements: Sequence[str], python_minor: str) -> str:
@@ -92,7 +91,7 @@ def _build(
             "\n".join([f"no environment with Python {python_minor} can be made:", *said]),
             hint=f"install it (uv python install {python_minor}), or save the model with a Python that is here",
         )
-    install = ("pip", "install", "--python", str(_python(made)))
+    install = ("pip", "install", "--python", str(interpreter.python(made)))
     if requirements:
         wanted.write_text("".join(f"{line}\n" for line in requirements), "utf-8")
         held = folder / "constraints.txt"
@@ -109,17 +108,6 @@ def _build(
     _install(folder, *install, "--target", str(ours), "--requirement", str(_handler_file("requirements.txt")))
     site = next(made.glob("[Ll]ib/**/site-packages"))
     (site / "thampi.pth").write_text(f"{os.path.relpath(ours, site)}\n", "utf-8")
-
-
-def _put_in_place(folder: Path, wanted: Path) -> None:
-    if wanted.exists() and not _python(wanted).exists():  # its interpreter was uninstalled
-        with contextlib.suppress(FileNotFoundError):
-            wanted.rename(folder / "broken")
-    try:
-        (folder / "venv").rename(wanted)
-    except OSError:
-        if not _python(wanted).exists():  # else another process was faster, with the same
-            raise
 
 
 def _interpreter(minor: str) -> str:
@@ -184,10 +172,6 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 def _is_missing(variable: str, value: str) -> bool:
     """A folder that pip would only warn of makes uv fail."""
     return variable == "PIP_FIND_LINKS" and not Path(value).exists()
-
-
-def _python(venv: Path) -> Path:
-    return venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def _handler_file(name: str) -> Path:
