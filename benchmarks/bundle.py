@@ -3,11 +3,11 @@
     python -m benchmarks.bundle [--quick] [--json PATH]
 
 Saving: both sides write the model to a new file and wait until the disk has it (fsync), as a save that survives a
-power cut must; `verify` is off, which is a second process by design. Ours also makes a sha256 of every byte and looks
-whether it pays to compress, beside the writing: with a processor to spare that is free, with one alone it shows in
-full. What the sha256 alone takes is a row of its own. The bound is for models of arrays that don't compress; a forest
-shrinks to a sixth, from which a slow disk gains and a fast one loses; of Python objects (text) we look at each, so that
-loading takes no more memory than they do.
+power cut must; ours has the disk begin with what is written meanwhile (fdatasync, on a thread). `verify` is off, which
+is a second process by design. Ours also makes a sha256 of every byte and looks whether it pays to compress, beside the
+writing: with a processor to spare that is free, with one alone it shows in full. What the sha256 alone takes is a row
+of its own. The bound is for models of arrays that don't compress; a forest shrinks to a sixth, from which a slow disk
+gains and a fast one loses; of Python objects (text) we look at each, so that loading takes no more memory than they do.
 Memory: the most that the process ever held (VmHWM) beyond its imports, by the bytes of the model, and for saving beyond
 the model itself. Loading: from files that the page cache has; ours also checks every hash.
 """

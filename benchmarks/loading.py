@@ -25,6 +25,7 @@ from benchmarks.cold import floor, machine, rows
 from benchmarks.cold.lab import Lab
 from benchmarks.measuring import Row
 from thampi import runtime_files
+from thampi.runtime import bundle, loading
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PEERS = ("download_file", "original", "download_fileobj", "joblib", "safetensors")
@@ -56,17 +57,20 @@ def _memory(lab: Lab, size: Callable[[int], int]) -> list[Row]:
     return [row for kind, full in kinds.items() for row in rows.memory(lab.make(kind, kind, size(full)), f", {kind}")]
 
 
-def of_bundle(lab: Lab, bundle: Path) -> list[Row]:
-    """Measure a saved model of the user's."""
-    model = lab.make("bundle", "--copy", bundle.resolve())
-    return [
-        *rows.wire(model, ("download_file", "original", "download_fileobj")),
-        *rows.network(model),
-        *rows.memory(model),
-        *rows.start_up(model),
-        *rows.compression(model),
-        *rows.processor(model),
-    ]
+def of_bundle(lab: Lab, folder: Path, quick: bool) -> dict[str, Callable[[], list[Row]]]:
+    """Return the same rows for a saved model of the user's: one that says nothing about it is left out or unbounded."""
+    model = lab.make("bundle", "--copy", folder.resolve())
+    return {
+        "wire": lambda: rows.wire(model, _PEERS),
+        "network": lambda: rows.network(model),
+        "memory": lambda: rows.memory(model),
+        "tiny": lambda: rows.start_up(model),
+        "compression": lambda: rows.compression(model),
+        "processor": lambda: rows.processor(model),
+        "requests": lambda: rows.requests(quick),
+        "save": lambda: rows.save_again(model),
+        "largest": lambda: rows.least_limit(model),
+    }
 
 
 def installed(requirements: Path | None, folder: Path) -> str:
@@ -76,7 +80,7 @@ def installed(requirements: Path | None, folder: Path) -> str:
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = str(folder / "bin" / "python")
     command = [python, "-m", "pip", "install", "-qq", "-r", str(requirements)]
-    command += ["-r", str(_ROOT / "handler/requirements.txt"), str(_ROOT), "joblib", "safetensors"]
+    command += ["-r", str(_ROOT / "handler/requirements.txt"), f"{_ROOT}[bench]"]
     subprocess.run(command, check=True)
     return python
 
@@ -90,6 +94,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", metavar="WORD", nargs="+", help="only these cases, for working on one")
     parser.add_argument("--rounds", metavar="N", type=int, help="turns that each contender takes")
     told = parser.parse_args(words)
+    if told.bundle:
+        loading.check_python(bundle.read(told.bundle), str(told.bundle))
     with tempfile.TemporaryDirectory(prefix="thampi-benchmark-") as name:
         folder = Path(name)
         runtime_files.stage_runtime(folder / "opt-thampi")
@@ -98,14 +104,12 @@ def main(words: Sequence[str] | None = None) -> int:
         for_compiled = ["-m", "compileall", "-q", str(folder / "opt-thampi")]  # as in the image
         subprocess.run([python, *for_compiled], check=True)
         lab = Lab(folder, python, told.rounds or (3 if told.quick else 7), floor.compiled(folder))
-        if told.bundle:
-            found = of_bundle(lab, told.bundle)
-        else:
-            found = []
-            for word, measure in cases(lab, told.quick).items():
-                if not told.only or word in told.only:
-                    print(f"{word} …", flush=True)
-                    found += measure()
+        found = []
+        table = of_bundle(lab, told.bundle, told.quick) if told.bundle else cases(lab, told.quick)
+        for word, measure in table.items():
+            if not told.only or word in told.only:
+                print(f"{word} …", flush=True)
+                found += measure()
         print()
     code = measuring.report(found, told.json)
     if told.markdown:

@@ -82,7 +82,7 @@ def in_fresh_process(code: str, *args: object) -> Any:
 
 def report(rows: Sequence[Row], json_path: Path | None = None) -> int:
     """Print the table, write the JSON when a path is given, and return the exit code: 1 when a bound is broken."""
-    width = max(len(row.metric) for row in rows)
+    width = max((len(row.metric) for row in rows), default=0)
     print(f"{'metric':{width}}  {'value':>9}  {'bound':>7}")
     for row in rows:
         broken = "" if row.holds else "BROKEN"

@@ -31,6 +31,7 @@ CATCHES_ALL = {
     "handler/stand_in.py:_work": "it asks on a thread: the failure is raised on the main one",
     "images/smoke.py:<module>": "importing runs the code of others; the failure is the answer",
     "thampi/operations/push.py:run": "a step on a thread: its failure is raised where it is waited for",
+    "thampi/runtime/decompressing.py:do": "a step on a thread: its failure is raised where it is waited for",
     "thampi/runtime/fetch.py:_work": "a step on a thread: its failure is raised where the bytes are waited for",
     "thampi/runtime/pickling.py:_can_pickle": "whatever a reducer of others raises, the answer is no",
     "thampi/runtime/proving.py:answer": "the trial runs the user's model; the failure is the answer",

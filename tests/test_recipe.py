@@ -31,9 +31,12 @@ def make_base(python="3.11", platform="linux/amd64", base_image=None):
     return recipe.make_base(python, platform, base_image)
 
 
-def make(project, requirements=("numpy==2.4.6",), apt=(), include=(), title="requirements.txt", base=None, **more):
+def make(
+    project, requirements=("numpy==2.4.6",), apt=(), include=(), title="requirements.txt", base=None, model=None, **more
+):
     resolved = Resolved(tuple(requirements), **more)
-    return recipe.make(base or make_base(), resolved, title=title, apt=apt, include=include, project_dir=project)
+    given = {"title": title, "apt": apt, "include": include, "project_dir": project, "model": model}
+    return recipe.make(base or make_base(), resolved, **given)
 
 
 @pytest.fixture
@@ -169,6 +172,26 @@ def test_the_bundle_is_no_part_of_a_recipe(project):
     assert make(project).digest == before
 
 
+def test_a_model_that_is_baked_in_decides_by_its_manifest_and_lies_where_it_was_saved(project):
+    (project / "models/iris/model.pkl").write_bytes(b"large")
+    files = {"thampi.json": b"{}", "model.pkl": project / "models/iris/model.pkl"}
+    made = make(project, model=files, shipped={"mine-1.0-py3-none-any.whl": b"one"})
+    assert made.files["model/thampi.json"] == b"{}"
+    assert made.carried["model/model.pkl"] == project / "models/iris/model.pkl"
+    assert made.carried["dependencies/wheels/mine-1.0-py3-none-any.whl"] == b"one"
+    assert made.digest == make(project, model=files).digest != make(project).digest
+    assert make(project, model={**files, "thampi.json": b"{ }"}).digest != made.digest
+
+
+@pytest.mark.parametrize("manager", ["pip", "conda"])
+def test_a_model_that_is_baked_in_is_the_last_layer(project, manager):
+    """Whatever else changes, no other layer is made anew for another model; without one the lines are the same."""
+    packages = ("https://channel/linux-64/python-3.11.2-0.conda#abc",) if manager == "conda" else ()
+    with_all = {"packages": packages, "apt": ("git",), "include": ("features",)}
+    without, with_model = (make(project, **with_all, model=model).dockerfile for model in ({}, {"thampi.json": b"{}"}))
+    assert with_model == without + "COPY model/ /opt/model/\n"
+
+
 def test_a_recipe_stays_what_it_is_when_a_file_changes_after_it_was_made(project):
     made = make(project, include=["scoring.py"])
     (project / "scoring.py").write_text("THRESHOLD = 2\n")
@@ -209,7 +232,7 @@ def _instructions(dockerfile):
 def dockerfile(request, project):
     if request.param == "base":
         return make_base().dockerfile
-    return make(project, apt=("git",), include=("features",)).dockerfile
+    return make(project, apt=("git",), include=("features",), model={"thampi.json": b"{}"}).dockerfile
 
 
 def test_no_syntax_line_asks_a_registry_for_a_frontend(dockerfile):
@@ -272,7 +295,7 @@ def test_the_context_holds_exactly_what_the_recipe_names(project):
 
 
 def test_every_file_that_a_dockerfile_copies_or_mounts_is_in_the_context(project):
-    for made in (make_base(), make(project, include=["features"])):
+    for made in (make_base(), make(project, include=["features"], model={"thampi.json": b"{}"})):
         names = set(made.files) | {parent for name in made.files for parent in map(str, Path(name).parents)}
         for line in _instructions(made.dockerfile):
             if line.startswith("COPY ") and "--from" not in line:

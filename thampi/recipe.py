@@ -15,6 +15,9 @@ from thampi.resolution.resolved import Resolved
 from thampi.version import __version__
 
 BASE = "thampi-base"
+MODEL_FOLDER = "/opt/model"  # in the image
+# Unpacked, with all layers: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+LARGEST_BYTES = 10 * 1024**3
 _OFFICIAL = "public.ecr.aws/docker/library/python:{minor}-slim-bookworm"
 _TOOLS = {
     "pip": ("bytecode.py", "install.sh", "trim.py", "uv.txt"),
@@ -82,11 +85,13 @@ def make(
     apt: Sequence[str],
     include: Sequence[str],
     project_dir: Path,
+    model: Mapping[str, bytes | Path] | None = None,
 ) -> Recipe:
     """Return the recipe of a model's image: its libraries, and the modules of the project that ship as files.
 
-    `title` says for people where the libraries were asked for. Raises ConfigError when something to include isn't
-    there.
+    `title` says for people where the libraries were asked for; `model` are the files of the model itself where it is to
+    be in the image, by their names: those that are given as bytes decide, and vouch for those that lie at a path.
+    Raises ConfigError when something to include isn't there.
     """
     home = shipped.folder()
     project = project_files(include, project_dir)
@@ -98,8 +103,9 @@ def make(
     )
     manager = "conda" if resolved.packages else "pip"
     dockerfile = text.get_template(f"{manager}.Dockerfile.j2").render(
-        version=__version__, source=title, base=reference(BASE, base), apt=apt, include=bool(project)
+        version=__version__, source=title, base=reference(BASE, base), apt=apt, include=bool(project), model=bool(model)
     )
+    baked = {f"model/{name}": content for name, content in (model or {}).items()}
     files = {f"tools/{name}": home / "images" / name for name in _TOOLS[manager]}
     files |= {f"project/{name}": path for name, path in project.items()}
     listed = {"dependencies/requirements.txt": resolved.requirements}
@@ -111,8 +117,12 @@ def make(
         files={
             **{name: "".join(f"{line}\n" for line in lines).encode() for name, lines in listed.items()},
             **_contents(files),
+            **{name: content for name, content in baked.items() if isinstance(content, bytes)},
         },
-        carried=carried(resolved.shipped),
+        carried={
+            **carried(resolved.shipped),
+            **{name: path for name, path in baked.items() if isinstance(path, Path)},
+        },
     )
 
 

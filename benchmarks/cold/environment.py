@@ -94,7 +94,7 @@ def framework_peak(python: str, path: str, modules: Sequence[str]) -> int:
     ours = ["awslambdaric.bootstrap", "thampi_handler.app", *modules]
     command = [python, "-c", _IMPORTS + _PEAK, *ours]
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": path}
-    done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, env=environ, cwd="/", stdout=subprocess.PIPE, text=True, check=True)
     return int(done.stdout)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks import measuring
@@ -45,6 +46,10 @@ class Lab:
         command = [self.python, "-m", "benchmarks.cold.models", *map(str, words), str(self.bucket / key)]
         subprocess.run(command, cwd=_ROOT, check=True, stdout=subprocess.DEVNULL)
         return Saved(self, key)
+
+    def can_import(self, name: str) -> bool:
+        """Say whether a library is installed beside the model's."""
+        return not subprocess.run([self.python, "-c", f"import {name}"], stderr=subprocess.DEVNULL).returncode
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,9 @@ class Saved:
     @cached_property
     def framework(self) -> int:
         """Bytes of memory that the libraries take without the model."""
-        return environment.framework_peak(self.lab.python, self.lab.runtime, self.manifest["modules"])
+        # The first of them may have to compile what it imports, which takes memory, too.
+        peak = partial(environment.framework_peak, self.lab.python, self.lab.runtime, self.manifest["modules"])
+        return int(median(peak() for _ in range(3)))
 
     def has(self, name: str) -> bool:
         """Say whether the model is there as others would have it."""
@@ -145,5 +152,5 @@ class Saved:
 
 def _timed(command: Sequence[str], environ: Mapping[str, str]) -> float:
     began = time.perf_counter()
-    subprocess.run(command, env=dict(environ), check=True)
+    subprocess.run(command, env=dict(environ), cwd="/", check=True)
     return time.perf_counter() - began

@@ -9,6 +9,7 @@ FOLDER/model.safetensors (arrays and tensors only) that of safetensors. Prints w
 
 import contextlib
 import json
+import pickle
 import shutil
 import sys
 from collections.abc import Callable
@@ -148,16 +149,33 @@ def others(model: thampi.Model, folder: Path) -> None:
     with contextlib.suppress(ImportError):  # a peer that isn't installed is left out of the table
         import joblib
 
-        joblib.dump(_held(model), folder / "model.joblib")
+        try:
+            joblib.dump(_held(model), folder / "model.joblib")
+        except (pickle.PicklingError, AttributeError, TypeError):  # classes that can only be pickled with their code
+            (folder / "model.joblib").unlink(missing_ok=True)
     with contextlib.suppress(ImportError):
-        if isinstance(model, Arrays):
-            from safetensors.numpy import save_file
+        _as_tensors(_held(model), folder / "model.safetensors")
 
-            save_file({str(number): array for number, array in enumerate(model.arrays)}, folder / "model.safetensors")
-        if isinstance(model, Network):
-            from safetensors.torch import save_file as save_tensors
 
-            save_tensors(model.module.state_dict(), folder / "model.safetensors")
+def _as_tensors(held: Any, path: Path) -> None:
+    """Save with safetensors what is a module of torch, an array, or a collection of these; nothing else."""
+    if callable(getattr(held, "state_dict", None)):
+        from safetensors.torch import save_model
+
+        save_model(held, str(path), metadata={"format": "pt"})
+        return
+    entries = held if isinstance(held, dict) else dict(enumerate(held if isinstance(held, list | tuple) else [held]))
+    if entries and all(_is_array(entry) for entry in entries.values()):
+        import numpy as np
+        from safetensors.numpy import save_file
+
+        # It writes an array's memory as it lies there.
+        arrays = {str(name): np.ascontiguousarray(array) for name, array in entries.items()}
+        save_file(arrays, path, metadata={"format": "np"})
+
+
+def _is_array(value: Any) -> bool:
+    return type(value).__module__ == "numpy" and type(value).__name__ == "ndarray" and value.dtype.kind in "biuf"
 
 
 def _held(model: thampi.Model) -> Any:

@@ -62,7 +62,9 @@ def _joblib(key: str) -> Any:
 
 def _safetensors(key: str) -> Any:
     with _downloaded(f"{key}/model.safetensors") as path:
-        if key.startswith("torch"):
+        with path.open("rb") as file:  # the file begins with the length of a JSON that says what it holds
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        if header["__metadata__"]["format"] == "pt":
             from safetensors.torch import load_file
         else:
             from safetensors.numpy import load_file

@@ -68,6 +68,12 @@ def test_lambda_alone_may_take_the_role(wanted):
     assert "Resource" not in statement
 
 
+def test_without_models_in_s3_there_is_nothing_to_read_there(aws):
+    made = role.make(aws, "iris", "staging", bucket=None, in_vpc=True)
+    assert [each["Sid"] for each in made.policy["Statement"]] == ["Log", "Network", "NetworkNotByCode"]
+    assert "s3" not in str(made.policy)
+
+
 def test_in_a_network_lambda_may_manage_interfaces_and_the_functions_code_may_not(aws):
     *_, allowed, denied = role.make(aws, "iris", "staging", bucket="models", in_vpc=True).policy["Statement"]
     assert (allowed["Effect"], denied["Effect"]) == ("Allow", "Deny")

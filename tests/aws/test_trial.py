@@ -48,6 +48,23 @@ def test_the_version_itself_is_asked_once_with_the_end_of_its_log(aws, asked, me
     ]
 
 
+def test_what_s3_refuses_a_role_that_is_new_is_asked_again_for_a_minute_and_nothing_else_is(aws, asked, meddler):
+    refused = "s3://b/k can't be read: 403 AccessDenied\nhint: the role needs s3:GetObject there"
+
+    def tries(message, **more):
+        asked.clear()
+        said = json.dumps({"errorType": "ModelFailed", "errorMessage": message}).encode()
+        body = {"StatusCode": 200, "LogResult": "", "FunctionError": "Unhandled"}
+        meddler.before = lambda operation: (AWSResponse("", 200, {}, None), {**body, "Payload": io.BytesIO(said)})
+        found = trial.try_out(aws, "f", "7", {"thampi": "trial"}, 29, **more)
+        assert not found.ok
+        return len(asked)
+
+    assert tries(refused, role_is_new=True) == 1 + 60 / 5
+    assert tries(refused) == 1
+    assert tries("no such flower", role_is_new=True) == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "message", "said"),
     [

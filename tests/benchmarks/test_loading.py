@@ -1,6 +1,7 @@
 """The instruments measure what they say: the S3 look-alike keeps its caps, and the table comes out."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -10,12 +11,16 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
-from benchmarks import measuring
-from benchmarks.cold import floor, s3_server
+import thampi
+from benchmarks import measuring, request
+from benchmarks.cold import environment, floor, rows, s3_server
+from benchmarks.cold.lab import Lab, Saved
 from benchmarks.cold.s3_server import Line
 from benchmarks.measuring import Row
+from thampi import runtime_files
 
 MIB = 1024 * 1024
 
@@ -117,6 +122,83 @@ def test_a_bound_may_be_the_least_or_the_most():
     assert Row("a", 1.1, 1.0, at_least=True).holds
     assert not Row("a", 1.1, 1.0).holds
     assert Row("a", 9e9).holds
+
+
+class Twice(thampi.Model):
+    """A model of somebody: arrays that can be kept by safetensors, and a slow way into memory, if told so."""
+
+    def __init__(self, arrays, slow_s=0.0):
+        self.held = Slow(slow_s) if slow_s else arrays
+
+    def predict(self, args, context):
+        return 2 * args
+
+
+class Slow:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __reduce__(self):
+        return time.sleep, (self.seconds,)
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    arrays = [np.random.default_rng(0).random((24, 1 << 17)), np.zeros(100)]  # 24 MiB that doesn't compress
+    return thampi.save(Twice(arrays), "theirs", tmp_path_factory.mktemp("models"), example=4, verify=False)
+
+
+def test_a_bundle_of_others_gives_the_rows_of_the_table_that_apply_to_it(theirs, tmp_path):
+    path = tmp_path / "found.json"
+    words = ["--quick", "--rounds", "1", "--bundle", str(theirs), "--json", str(path)]
+    words += ["--only", "wire", "network", "memory", "compression", "processor", "save", "largest"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.loading", *words], cwd=measuring.ROOT, capture_output=True, text=True
+    )
+    assert path.exists(), done.stderr
+    found = json.loads(path.read_text())
+    wanted = {
+        "90 MiB/s a connection: first prediction / raw parallel GET",
+        "90 MiB/s a connection: first prediction / download_file + cloudpickle",
+        "90 MiB/s a connection: first prediction / thampi 0.1.0",
+        "75 MiB/s network: first prediction / raw GET",
+        "75 MiB/s network: hidden part of min(transfer, imports)",
+        "peak memory beyond imports / bytes",
+        "processor time over TLS / download_file + cloudpickle",
+        "save / cloudpickle.dump",
+    }
+    assert not wanted - found.keys()
+    assert all(found[metric]["value"] > 0 for metric in wanted if " / " in metric)
+    assert 0.9 < found["peak memory beyond imports / bytes"]["value"] < 2
+    assert not any(metric.startswith("compressible") for metric in found)
+    largest = found.get("largest model / (memory limit - framework)")
+    assert largest["value"] >= 0.3 if largest else "cgroup" in done.stderr
+    for peer in ("joblib", "safetensors"):
+        measured = f"90 MiB/s a connection: first prediction / download_file + {peer}" in found
+        assert measured == bool(importlib.util.find_spec(peer))
+        assert measured != (f"NOT MEASURED: download_file + {peer}; install it" in done.stderr)
+
+
+def test_what_a_peer_has_no_form_for_is_not_said_to_be_missing(tmp_path, capsys, monkeypatch):
+    lab = Lab(tmp_path, sys.executable, 1, [])
+    (lab.bucket / "words").mkdir(parents=True)
+    monkeypatch.setattr(Lab, "can_import", lambda self, name: name == "safetensors")
+    assert not rows._is_there("safetensors", Saved(lab, "words"))
+    assert "safetensors has no form for such a model" in capsys.readouterr().err
+    assert not rows._is_there("joblib", Saved(lab, "words"))
+    assert "pip install" in capsys.readouterr().err
+
+
+def test_a_start_that_takes_longer_than_an_init_may_is_waited_for(tmp_path):
+    thampi.save(Twice([], slow_s=10.5), "slow", tmp_path, example=4, verify=False)
+    runtime_files.stage_runtime(tmp_path / "opt")
+    told = environment.told(tmp_path / "slow", str(tmp_path / "slow"))
+    assert 10.5 < environment.start(sys.executable, str(tmp_path / "opt"), told).seconds < 40
+
+
+def test_a_process_that_ends_before_it_asks_for_anything_is_said_at_once(tmp_path):
+    with pytest.raises(RuntimeError, match="asked for no event"):
+        request.Environment("nothing_of_this_name", PYTHONPATH=str(tmp_path))
 
 
 def test_the_table_comes_out_as_json_and_in_the_document(tmp_path):

@@ -1,6 +1,7 @@
 """A recipe becomes an image of the local engine, once; what a build needs and nobody may see stays out of it."""
 
 import dataclasses
+import errno
 import gzip
 import io
 import os
@@ -114,6 +115,64 @@ def test_what_is_carried_comes_from_where_it_lies(docker, environ, tmp_path):
     (tmp_path / "large.whl").unlink()
     with pytest.raises(BuildError, match=r"large\.whl, which the image needs, can't be read"):
         docker_build.build(Recipe("FROM x\n", "linux/amd64", {}, carried=carried), "x:1", client=client, show=silent)
+
+
+_LINKS = '[ "$1" != buildx ] || { for last in "$@"; do :; done; stat -c "%n %h %a" $last/model/*; }'
+
+
+def test_a_large_file_that_is_as_the_image_wants_it_is_not_copied(docker, environ, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name, mode in (("as-saved", 0o644), ("closed", 0o600), ("group-writes", 0o664)):
+        (tmp_path / name).write_bytes(b"large")
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "link").symlink_to(tmp_path / "as-saved")
+    client, shown = docker_client.find(environ(docker(otherwise=_LINKS))), []
+    carried = {f"model/{name}": tmp_path / name for name in ("as-saved", "closed", "group-writes", "link")}
+    docker_build.build(Recipe("FROM x\n", "linux/amd64", {}, carried=carried), "x:1", client=client, show=shown.append)
+    assert [line.rpartition("/")[2] for line in shown] == [
+        "as-saved 2 644",
+        "closed 1 644",  # another name for it would have opened the user's own file to all
+        "group-writes 1 644",
+        "link 1 644",
+    ]
+    assert (tmp_path / "closed").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "as-saved").read_bytes() == b"large"
+    assert (tmp_path / "as-saved").stat().st_nlink == 1
+
+
+def test_a_file_on_another_disk_is_copied(docker, environ, tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "large").write_bytes(b"large")
+    client, shown = docker_client.find(environ(docker(otherwise=_LINKS))), []
+    carried = {"model/large": tmp_path / "large"}
+    docker_build.build(Recipe("FROM x\n", "linux/amd64", {}, carried=carried), "x:1", client=client, show=shown.append)
+    assert [line.rpartition("/")[2] for line in shown] == ["large 1 644"]
+
+
+def test_a_disk_without_room_for_a_copy_is_named_with_the_cure(docker, environ, tmp_path, monkeypatch):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(docker_build.shutil, "copyfile", full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "large").write_bytes(b"large")
+    made = Recipe("FROM x\n", "linux/amd64", {}, carried={"model/large": tmp_path / "large"})
+    with pytest.raises(BuildError) as raised:
+        docker_build.build(made, "x:1", client=docker_client.find(environ(docker())), show=silent)
+    assert raised.value.message == f"there is no room in {tmp_path} for large, which the image needs"
+    assert "TMPDIR" in raised.value.hint
+
+
+def test_the_size_of_an_image_is_that_of_its_layers_unpacked(docker, environ):
+    def size(otherwise):
+        return docker_build.unpacked_bytes(docker_client.find(environ(docker(otherwise=otherwise))), "x:1")
+
+    assert size("printf '16002675\\n0\\n54431257\\n'") == 16002675 + 54431257
+    assert size("echo 'no such image' >&2; exit 1") == 0
 
 
 def test_every_line_of_the_engine_is_shown_as_it_comes(asked):

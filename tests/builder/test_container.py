@@ -73,6 +73,12 @@ def test_a_model_that_other_users_cant_read_is_refused_with_the_cure(model_dir, 
     assert caught.value.hint == f"chmod -R a+rX {model_dir}"
 
 
+def test_an_image_that_has_its_model_is_asked_for_no_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    with pytest.raises(BuildError, match="no Docker engine answers"):
+        start(None)
+
+
 def test_without_an_engine_the_way_around_it_is_named(model_dir, monkeypatch, tmp_path):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     with pytest.raises(BuildError) as caught:

@@ -3,6 +3,7 @@
 Without an engine, a docker that runs Python right here stands for the image: the script inside is the real one.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -10,12 +11,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import thampi
 from thampi.builder import client as docker_client
 from thampi.builder import smoke
 from thampi.errors import BuildError
+from thampi.runtime import bundle
 from thampi.runtime.bundle import About
+
+
+class Held(thampi.Model):
+    """A model of two files."""
+
+    def __init__(self):
+        self.held = np.random.default_rng(1).random(100_000)
+
+    def predict(self, args, context):
+        return args
+
 
 SCRIPT = Path(__file__).resolve().parents[2] / "images/smoke.py"
 
@@ -74,6 +89,29 @@ def test_it_runs_as_lambda_would(image, environ):
     assert words[0] == "run"
     assert {"--rm", "--network=none", "--read-only", "--tmpfs=/tmp:exec", "--ipc=none", "--user=993"} <= set(words)
     assert words[-3:] == ["--entrypoint", "python3", "thampi-x:1"]
+
+
+def test_a_model_that_is_in_the_image_has_to_be_what_was_saved_byte_by_byte(image, environ, tmp_path):
+    saved = Path(thampi.save(Held(), "held", tmp_path, verify=False))
+    saved_about = dataclasses.replace(bundle.read(saved), modules=())
+    client = docker_client.find(environ(image()))
+
+    def check():
+        smoke.check("x:1", saved_about, client=client, model_dir=str(saved))
+
+    check()
+    [pickle] = saved.glob("*.pkl")
+    good = pickle.read_bytes()
+    pickle.write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])
+    with pytest.raises(BuildError) as raised:
+        check()
+    assert raised.value.message == f"the model in the image is not what was saved: {pickle.name} (other bytes)"
+    pickle.write_bytes(good)
+    check()
+    [buffers] = saved.glob("*.buffers")
+    buffers.unlink()
+    with pytest.raises(BuildError, match=rf"{buffers.name} \(No such file or directory\)"):
+        check()
 
 
 def test_a_library_that_greets_on_stdout_is_no_answer(check):

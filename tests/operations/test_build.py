@@ -1,5 +1,6 @@
 """What is decided of an image before any engine works: from the files of a project and thampi.lock."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 import thampi
 from thampi.config import Build, Stage
-from thampi.errors import ConfigError
+from thampi.errors import BundleError, ConfigError
 from thampi.operations import build
 from thampi.resolution import lock
 from thampi.resolution.lock import Entry
@@ -93,7 +94,7 @@ def test_a_library_of_the_model_that_would_be_missing_is_refused_with_its_line(l
     about = bundle.read(wanted.model_dir)
     known = {"distributions": {**about.distributions, "packaging": "3.1", "rich": "14.0"}}
     known["modules"] = ["packaging.version"]  # the code names rich, and the pickle does not need it
-    monkeypatch.setattr(build.bundle, "read", lambda folder: replace(about, **known))
+    monkeypatch.setattr(build.bundle, "parse", lambda manifest, where: replace(about, **known))
     with pytest.raises(ConfigError) as raised:
         build.plan(wanted, environ={})
     assert raised.value.message == "the model imports packaging, which requirements.txt does not install"
@@ -109,3 +110,80 @@ def test_without_docker_this_machine_is_asked_for_the_same_requirements(stage):
     assert "six" in libraries.requirements
     assert libraries.constraints == ("six<2",)
     assert not Path(wanted.project_dir / lock.FILE).exists()
+
+
+# ----------------------------------------------------------------------------------------------- the model in the image
+
+
+def test_a_new_model_is_the_same_image_unless_it_is_baked_in(locked):
+    wanted = locked("lightgbm")
+    plans = {"s3": build.plan(wanted, environ={}), "image": build.plan(baked_in(wanted), environ={})}
+    before = {name: path.read_bytes() for name, path in plans["image"].model.carried.items()}
+    assert list(before) == [f"model/{file.name}" for file in plans["image"].about.files.values()]
+    assert plans["s3"].baked_bytes == 0
+    assert plans["image"].baked_bytes == sum(path.stat().st_size for path in wanted.model_dir.iterdir())
+    thampi.save(Echo(), "echo", wanted.project_dir, verify=False)
+    assert build.plan(wanted, environ={}).reference == plans["s3"].reference
+    new = build.plan(baked_in(wanted), environ={})
+    assert len({plans["s3"].reference, plans["image"].reference, new.reference}) == 3
+    assert new.base == plans["image"].base
+    assert new.manifest_sha256 == hashlib.sha256((wanted.model_dir / "thampi.json").read_bytes()).hexdigest()
+
+
+def baked_in(stage):
+    return replace(stage, build=replace(stage.build, model="image"))
+
+
+def test_a_model_that_is_too_large_for_an_image_or_damaged_is_found_before_anything_is_asked(locked, monkeypatch):
+    wanted = baked_in(locked("lightgbm"))
+    build.check(wanted, environ={})
+    monkeypatch.setattr(build.baked.recipe, "LARGEST_BYTES", 1000)
+    for find in (build.check, build.plan):
+        with pytest.raises(ConfigError, match="Lambda takes images of"):
+            find(wanted, environ={})
+    monkeypatch.undo()
+    [pickle] = wanted.model_dir.glob("*.pkl")
+    pickle.unlink()
+    for find in (build.check, build.plan):
+        with pytest.raises(BundleError, match="is missing from the saved model"):
+            find(wanted, environ={})
+
+
+class Engine:
+    """Stands for docker: keeps what it is to build, and has what it says it has."""
+
+    def __init__(self, monkeypatch, base_bytes=0):
+        self.built = []
+        monkeypatch.setattr(build.docker_client, "find", lambda environ: self)
+        monkeypatch.setattr(build.platforms, "check", lambda *words: None)
+        monkeypatch.setattr(build.docker_build, "has", lambda client, reference: "base" in reference)
+        monkeypatch.setattr(build.docker_build, "unpacked_bytes", lambda client, reference: base_bytes)
+        monkeypatch.setattr(build.docker_base, "pin", lambda *words: Engine)
+        monkeypatch.setattr(build.docker_build, "build", self.build)
+
+    @staticmethod
+    def note(now):
+        return ""
+
+    def build(self, recipe, reference, *, check, **more):
+        self.built.append((recipe, check.keywords["model_dir"]))
+
+
+def test_what_is_shipped_and_the_model_get_into_one_context(locked, monkeypatch):
+    engine = Engine(monkeypatch)
+    monkeypatch.setattr(build.answer, "ship", lambda *words, **more: {"mine-1.0-py3-none-any.whl": b"a wheel"})
+    for wanted in (locked("lightgbm"), baked_in(locked("lightgbm"))):
+        plan = build.plan(wanted, environ={})
+        build.build(plan, environ={}, say=print, show=print)
+        made, model_dir = engine.built.pop()
+        assert made.carried == {**plan.model.carried, "dependencies/wheels/mine-1.0-py3-none-any.whl": b"a wheel"}
+        assert model_dir == ("/opt/model" if wanted.build.model == "image" else None)
+    assert any(name.startswith("model/") for name in made.carried)
+
+
+def test_a_model_that_does_not_fit_beside_the_base_is_refused_before_it_is_built(locked, monkeypatch):
+    engine = Engine(monkeypatch, base_bytes=10 * 1024**3)
+    with pytest.raises(ConfigError, match=r"the rest of the image at least 10\.00 GB"):
+        build.build(build.plan(baked_in(locked("lightgbm")), environ={}), environ={}, say=print, show=print)
+    build.build(build.plan(locked("lightgbm"), environ={}), environ={}, say=print, show=print)
+    assert len(engine.built) == 1  # the one without a model

@@ -25,6 +25,20 @@ def test_what_lambda_measured_counts_when_it_is_more():
     assert "memory_mb = 576 would do" in hint
 
 
+def test_a_model_that_is_used_in_its_file_needs_room_though_the_process_never_held_it():
+    """Mapped, from an image or a folder: its pages come into memory with the predictions that read them."""
+    mapped = json.dumps(json.loads(LINE) | {"fetch_mb": 536.9, "peak_mb": 42}, separators=(",", ":"))
+    (_, hint) = cold_start.told([mapped], 2048)
+    assert hint.startswith("the peak is 555 MB with the model, which is used in place, of 2048: memory_mb = 768")
+    (_, hint) = cold_start.told([mapped], 512)
+    assert hint.startswith(
+        "555 MB with the model, which is used in place, is close to memory_mb = 512: 768 leaves room"
+    )
+    held = json.dumps(json.loads(LINE) | {"fetch_mb": 536.9, "peak_mb": 590}, separators=(",", ":"))
+    (_, hint) = cold_start.told([held], 2048)
+    assert hint.startswith("the peak is 590 MB of 2048: memory_mb = 832 would do")
+
+
 @pytest.mark.parametrize(
     "log", [[], ["no line of ours"], ['{"thampi":"cold start", cut off'], ['{"thampi":"cold start"}']]
 )

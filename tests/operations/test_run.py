@@ -359,6 +359,13 @@ def test_a_folder_without_a_model_ends_the_run_at_once(tmp_path):
     assert said == []
 
 
+def test_an_image_that_has_another_model_is_refused_before_anything_starts(plain_dir):
+    with pytest.raises(BundleError) as raised:
+        operation.run(stage_of(plain_dir), "thampi-plain:0", baked="0" * 64, port=0, say=print, log=print)
+    assert raised.value.message.startswith(f"the image has another model than {plain_dir}")
+    assert "thampi run" in raised.value.hint
+
+
 def test_a_port_that_is_taken_is_said_before_anything_is_installed(plain_dir):
     said = []
     with socket.create_server(("127.0.0.1", 0)) as other:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thampi.errors import BundleError
-from thampi.runtime import codec
+from thampi.runtime import codec, decompressing
 from thampi.runtime.arrival import Arrival
 from thampi.runtime.bundle import ALIGNMENT, Part
 from thampi.runtime.places import Buffers, PickleStream
@@ -153,6 +153,29 @@ def test_memory_for_compressed_bytes_is_used_again():
     deliver(arrival, stored, 0, len(stored))
     assert len(arrival._scratch) == 1
     arrival.fail(BundleError("done", hint=None))
+    assert not arrival._scratch
+
+
+def test_no_more_of_that_memory_is_kept_than_is_decompressed_at_once():
+    content = random.Random(1).randbytes(200_000)
+    layout, parts, stored, _ = made_of([content], list(range(0, 200_000, 2000)), [True])
+    buffers = Buffers(layout, parts)
+    arrival = Arrival(parts, buffers.room, "here")
+    ends = list(itertools.accumulate(part.stored for part in parts))
+    for end, part in zip(ends, parts, strict=True):  # all are under way before the first is there
+        deliver(arrival, stored, end - part.stored, end - 1)
+    for end in ends:
+        deliver(arrival, stored, end - 1, end)
+    assert 0 < len(arrival._scratch) <= decompressing.AT_ONCE
+    assert b"".join(map(bytes, buffers.take(arrival.wait_for))) == content
+
+
+def test_a_part_that_comes_after_the_end_of_it_all_keeps_no_memory():
+    layout, parts, stored, _ = made_of([bytes(5000)], [], [True])
+    arrival = Arrival(parts, Buffers(layout, parts).room, "here")
+    deliver(arrival, stored, 0, len(stored) - 1)
+    arrival.fail(BundleError("done", hint=None))
+    deliver(arrival, stored, len(stored) - 1, len(stored))
     assert not arrival._scratch
 
 

@@ -1,9 +1,13 @@
 """Bytes into parts: each with its place, its codec and its hash, and few of them held at a time."""
 
+import errno
 import hashlib
 import io
+import os
 import pickle
 import random
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thampi.errors import BundleError
-from thampi.runtime import codec
+from thampi.runtime import codec, writing
 from thampi.runtime.bundle import PART_SIZE, Part
 from thampi.runtime.writing import InBand, Parts
 
@@ -142,6 +146,70 @@ def test_a_full_disk_is_said_and_leaves_the_memory_to_the_caller(room):
         with pytest.raises(BundleError, match=r"can't write model.buffers: No space left"):
             parts.write(buffer)
         buffer.clear()
+
+
+class Disk:
+    """Takes the place of os.fdatasync; can be full, and as slow as whoever holds `slow` likes."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.slow = threading.Event()
+        self.slow.set()
+        self.error: OSError | None = None
+
+    def sync(self, handle: int) -> None:
+        self.sizes.append(os.fstat(handle).st_size)
+        assert self.slow.wait(30)
+        error, self.error = self.error, None
+        if error is not None:  # said once, as the kernel does
+            raise error
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    found = Disk()
+    monkeypatch.setattr(os, "fdatasync", found.sync, raising=False)
+    monkeypatch.setattr(writing, "_DISK_BEGINS_AT", 2 * PART_SIZE)
+    return found
+
+
+def test_the_disk_begins_while_there_is_more_to_write(tmp_path, disk):
+    with (tmp_path / "file").open("wb") as file, ThreadPoolExecutor(4) as beside:
+        parts = Parts(file, "buffers", beside)
+        for _ in range(8):
+            parts.write(NOISE[:PART_SIZE])
+            time.sleep(0.02)
+        parts.finish()
+    assert disk.sizes == [2 * PART_SIZE, 4 * PART_SIZE, 6 * PART_SIZE, 8 * PART_SIZE]
+
+
+def test_a_slow_disk_is_not_asked_again_before_it_is_done_and_the_end_waits_for_it(tmp_path, disk):
+    disk.slow.clear()
+    with (tmp_path / "file").open("wb") as file, ThreadPoolExecutor(4) as beside:
+        parts = Parts(file, "buffers", beside)
+        for _ in range(8):
+            parts.write(NOISE[:PART_SIZE])
+        assert disk.sizes == [2 * PART_SIZE]
+        threading.Timer(0.1, disk.slow.set).start()
+        parts.finish()
+        assert disk.slow.is_set()
+
+
+@pytest.mark.parametrize("writes", [2, 6])
+def test_what_the_disk_refuses_meanwhile_is_said(tmp_path, disk, writes):
+    def save(parts: Parts) -> None:
+        for _ in range(writes):
+            parts.write(NOISE[:PART_SIZE])
+            time.sleep(0.05)
+        parts.finish()
+
+    disk.error = OSError(errno.EIO, "Input/output error")
+    with (
+        (tmp_path / "file").open("wb") as file,
+        ThreadPoolExecutor(4) as beside,
+        pytest.raises(BundleError, match=r"can't write .*file: Input/output error"),
+    ):
+        save(Parts(file, "buffers", beside))
 
 
 def test_a_pickle_is_held_back_until_it_is_whole():

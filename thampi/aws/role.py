@@ -48,9 +48,18 @@ class Role:
 
 
 def make(
-    aws: Aws, project: str, stage: str, *, bucket: str, in_vpc: bool = False, tags: Mapping[str, str] | None = None
+    aws: Aws,
+    project: str,
+    stage: str,
+    *,
+    bucket: str | None,
+    in_vpc: bool = False,
+    tags: Mapping[str, str] | None = None,
 ) -> Role:
-    """Make the role that a stage should have; `tags` are the user's."""
+    """Make the role that a stage should have; `bucket` is where its models are, `tags` are the user's.
+
+    None: no model lies in S3.
+    """
     name = names.role(project, stage, aws.region)
     function = aws.arn("lambda", f"function:{names.function(project, stage)}")
     models = names.model_prefix(project, "*") + "*"
@@ -61,13 +70,16 @@ def make(
             "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
             "Resource": aws.arn("logs", f"log-group:{names.log_group(project, stage)}:*"),
         },
-        {
-            "Sid": "Models",
-            "Effect": "Allow",
-            "Action": "s3:GetObject",
-            "Resource": aws.arn("s3", f"{bucket}/{models}", region=False, account=False),
-        },
     ]
+    if bucket is not None:
+        statements.append(
+            {
+                "Sid": "Models",
+                "Effect": "Allow",
+                "Action": "s3:GetObject",
+                "Resource": aws.arn("s3", f"{bucket}/{models}", region=False, account=False),
+            }
+        )
     if in_vpc:
         statements += [
             # EC2 knows no narrower resource for describing, and Lambda asks for all of the others, too.

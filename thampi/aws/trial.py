@@ -13,6 +13,10 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from thampi.aws.patience import cure, writing
 from thampi.aws.session import Aws, code_of
 
+# How long what is written of a role takes to be known everywhere, at most, and how the handler says that it may not
+# read its model: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
+_SETTLES_S = 60.0
+_MAY_NOT_READ = "the role needs s3:GetObject"
 _STARTING_S = 120  # until Lambda takes an invocation of what was just published, or was idle for weeks
 
 # Lambda has not begun with the invocation (or has no room for it), so asking again is no second one (boto3#3788).
@@ -50,11 +54,23 @@ class Trial:
     duration_ms: int = 0  # as waited for here, cold start and all
 
 
-def try_out(aws: Aws, name: str, version: str, payload: Mapping[str, Any], timeout_s: int) -> Trial:
-    """Invoke one version, once.
+def try_out(
+    aws: Aws, name: str, version: str, payload: Mapping[str, Any], timeout_s: int, *, role_is_new: bool = False
+) -> Trial:
+    """Invoke one version, once; again for a while when its role is new, or was changed, and S3 doesn't know yet.
 
     Raises CloudError when it was never asked: no permission, no network, no such version.
     """
+    waited, pause = 0.0, 5.0
+    while True:
+        tried = _try_once(aws, name, version, payload, timeout_s)
+        if not role_is_new or _MAY_NOT_READ not in tried.error or waited >= _SETTLES_S:
+            return tried
+        aws.sleep(pause)
+        waited += pause
+
+
+def _try_once(aws: Aws, name: str, version: str, payload: Mapping[str, Any], timeout_s: int) -> Trial:
     started = time.monotonic()
     body, log, error = b"", b"", ""
     with writing(f"trying version {version} of {name}"):

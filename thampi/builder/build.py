@@ -1,8 +1,11 @@
 """Builds a recipe into an image of the local engine, unless it has it already."""
 
+import contextlib
+import errno
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections import deque
@@ -15,6 +18,7 @@ from thampi.builder.client import Client
 from thampi.errors import BuildError
 from thampi.recipe import Recipe
 
+_READABLE = 0o644  # the mode of every file of the context
 _STEP = re.compile(r"#(\d+) (?:\d+\.\d+ )?(.*)")
 _CA_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -28,6 +32,15 @@ def has(client: Client, reference: str) -> bool:
     if "no such image" in asked.stderr.lower():
         return False
     raise failures.no_engine(asked.stderr)
+
+
+def unpacked_bytes(client: Client, reference: str) -> int:
+    """Return the size of an image's layers, unpacked; 0 where the engine doesn't say.
+
+    Not the size that `inspect` says: engines that keep images in containerd's store count packed layers there.
+    """
+    asked = client.run("history", "--human=false", "--format", "{{.Size}}", reference)
+    return sum(int(line) for line in asked.stdout.splitlines() if line.isdecimal()) if not asked.returncode else 0
 
 
 def build(
@@ -87,10 +100,12 @@ def _stage(recipe: Recipe, folder: Path) -> None:
         if isinstance(carried, bytes):
             target.write_bytes(carried)
         else:
-            _copy(carried, target)
+            _place(carried, target)
     # The user's umask is no part of the recipe, and Lambda runs as another user.
     for path in context.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        mode = 0o755 if path.is_dir() else _READABLE
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
 
 
 def _arguments(arguments: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
@@ -99,11 +114,24 @@ def _arguments(arguments: Mapping[str, str], environ: Mapping[str, str]) -> list
     return words + [f"--build-arg={name}" for name in _PROXIES if environ.get(name)]
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Put a file into the context that may be of gigabytes, read block by block."""
+def _place(source: Path, target: Path) -> None:
+    """Put a file into the context that may be of gigabytes: by another name for it, or a copy where that can't be.
+
+    Only one that is as the image wants it gets another name: what is changed of that is changed of the user's file.
+    """
     try:
+        found = source.lstat()
+        if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == _READABLE:
+            with contextlib.suppress(OSError):  # on another disk, say
+                os.link(source, target)
+                return
         shutil.copyfile(source, target)
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise BuildError(
+                f"there is no room in {tempfile.gettempdir()} for {source.name}, which the image needs",
+                hint=f"set TMPDIR to a folder on the disk of {source.parent}: there it takes no room",
+            ) from error
         raise BuildError(
             f"{source}, which the image needs, can't be read: {error.strerror}", hint="put it back, and try again"
         ) from error

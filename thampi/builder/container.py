@@ -19,11 +19,10 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount, Ulimit
 
-from thampi import liveness
+from thampi import liveness, recipe
 from thampi.builder import failures
 from thampi.errors import BuildError, BundleError
 
-MODEL_FOLDER = "/opt/model"
 _USER = "993:990"  # as in Lambda
 _PORT = "8080/tcp"  # where the emulator listens
 _LOOPBACK = "127.0.0.1"
@@ -69,19 +68,24 @@ def start(
     *,
     name_prefix: str,
     environment: Mapping[str, str],
-    model_dir: Path,
+    model_dir: Path | None,
     memory_mb: int,
     tmp_mb: int,
     timeout_s: int,
 ) -> Container:
     """Start an image that thampi built, with the saved model in `model_dir`; first clear away what dead runs left.
 
+    Without a `model_dir` the image has the model itself.
+
     The name begins with `name_prefix`, which is also what the function is told to be its own. Raises BuildError when
     the engine can't, BundleError when the container could not read the model. Not to be interrupted: the engine goes
     on creating for a client that has hung up.
     """
-    model_dir = model_dir.resolve()
-    check_readable(model_dir)
+    mounts = []
+    if model_dir is not None:
+        model_dir = model_dir.resolve()
+        check_readable(model_dir)
+        mounts = [Mount(recipe.MODEL_FOLDER, str(model_dir), type="bind", read_only=True)]
     engine = _connect()
     remove_leftovers(engine)
     name = f"{name_prefix}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -97,7 +101,7 @@ def start(
             },
             labels={_RUN: str(os.getpid()), _HOST: liveness.host()},
             ports={_PORT: (_LOOPBACK,)},
-            mounts=[Mount(MODEL_FOLDER, str(model_dir), type="bind", read_only=True)],
+            mounts=mounts,
             tmpfs={"/tmp": f"rw,nosuid,nodev,exec,mode=1777,size={tmp_mb}m"},  # noqa: S108 - its own
             **_WORLD,
             mem_limit=f"{memory_mb}m",
@@ -193,7 +197,7 @@ def _remove(engine: Any, name: str) -> None:
             raise
 
 
-def _explain(error: DockerException, image: str, model_dir: Path) -> BuildError:
+def _explain(error: DockerException, image: str, model_dir: Path | None) -> BuildError:
     said = str(getattr(error, "explanation", None) or error)
     if isinstance(error, ImageNotFound):
         return BuildError(f"the engine has no image {image}", hint="thampi build")

@@ -9,10 +9,8 @@ from typing import Any, Protocol
 from docker.errors import APIError, DockerException, ImageNotFound, StreamParseError
 from urllib3.exceptions import HTTPError
 
+from thampi import recipe
 from thampi.errors import BuildError
-
-# Unpacked, with all layers: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-LARGEST_BYTES = 10 * 1024**3
 
 _EXPIRED = r"token has expired|no basic auth credentials"  # ECR says the second of a login that it no longer knows
 _TAKEN = r"immutable|ImageTagAlreadyExists"
@@ -101,9 +99,10 @@ def check(engine: Any, reference: str, platform: str) -> None:
             f"the image {reference} is for {built_for}, and the function is for {platform}",
             hint=f"remove it (docker image rm {reference}) and build it again, or set build.platform to {built_for}",
         )
-    if size > LARGEST_BYTES:
+    if size > recipe.LARGEST_BYTES:
         raise BuildError(
-            f"the image {reference} is {size / 1024**3:.1f} GB, and Lambda takes {LARGEST_BYTES // 1024**3} GB at most",
+            f"the image {reference} is {size / 1024**3:.1f} GB, and Lambda takes "
+            f"{recipe.LARGEST_BYTES // 1024**3} GB at most",
             hint="leave out libraries that predictions don't need; of torch, the build for CPUs is the small one",
         )
 

@@ -104,18 +104,26 @@ _SIGNALS = {
 _COMPARE = "it could be imported where the model was saved: `thampi freeze` writes what was installed there"
 
 
-def check(reference: str, about: About, *, client: Client, platform: str | None = None) -> None:
+def check(
+    reference: str, about: About, *, client: Client, platform: str | None = None, model_dir: str | None = None
+) -> None:
     """Import, in the image, each module that the bundle recorded; raise BuildError for what can't be.
 
-    `platform` is the image's, for engines that keep the images of several.
+    `platform` is the image's, for engines that keep the images of several. `model_dir` is where the image has the model
+    itself: then each byte of it has to be what was saved.
     """
-    told = {"modules": [*_OURS, *about.modules], "distributions": [*about.distributions]}
+    told = {"modules": [*_OURS, *about.modules], "distributions": [*about.distributions], "model": model_dir}
     for_platform = ("--platform", platform) if platform else ()
     ran = client.run(
         *("run", "--rm", *_LIKE_LAMBDA, *for_platform, "--entrypoint", "python3", reference),
         *("-c", (shipped.folder() / "images" / "smoke.py").read_text("utf-8"), json.dumps(told)),
     )
     answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    if damaged := [f"{answer['damaged']} ({answer['error']})" for answer in answers if "damaged" in answer]:
+        raise BuildError(
+            f"the model in the image is not what was saved: {', '.join(damaged)}",
+            hint="save the model again, or copy it again from where it was saved",
+        )
     failed = [answer for answer in answers if "failed" in answer]
     if failed:
         last = answers[-1]

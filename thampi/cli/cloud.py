@@ -116,7 +116,8 @@ def _push(
     with contextlib.ExitStack() as stack:
         more: dict[str, Any] = {}
         if origin is None:
-            size = sum(file.size for file in plan.about.files.values())
+            in_s3 = stage.build.model == "s3"
+            size = sum(file.size for file in plan.about.files.values()) if in_s3 else 0
             progress = stack.enter_context(terminal.push_progress(0 if dry_run else size, verbose=verbose))
             more["uploaded"] = progress.upload
             more["deliver"] = functools.partial(

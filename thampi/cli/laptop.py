@@ -62,13 +62,15 @@ def run(port: int, no_docker: bool, verbose: bool, **flags: str | None) -> None:
 
     stage = load_stage("local", flags)
     source: str | operation.Libraries
+    baked = ""
     if no_docker:
         source = build_operation.libraries(stage)
     else:
         plan = build_operation.plan(stage, say=terminal.say, must_build=True)
         with terminal.build_progress(verbose=verbose) as show:
             source = build_operation.build(plan, environ=os.environ, say=terminal.say, show=show)
-    operation.run(stage, source, port=port, say=terminal.say, log=terminal.log_line, ready=terminal.result)
+        baked = plan.manifest_sha256 if stage.build.model == "image" else ""
+    operation.run(stage, source, baked=baked, port=port, say=terminal.say, log=terminal.log_line, ready=terminal.result)
 
 
 @click.command()

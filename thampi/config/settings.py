@@ -49,6 +49,7 @@ class Build:
     base_image: str | None = None
     apt: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    model: Literal["s3", "image"] = "s3"  # where a release has its model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ _IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/-]*(:[0-9]+/[A-Za-z0-9._/-]+)?(:[\w.-]+)?(@sh
 _PACKAGE = r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?"
 _ROLE = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+"
 _AUTH = '"none" (anyone who knows the URL may call it) or "iam" (callers sign with AWS credentials)'
+_MODEL = '"s3" (the function loads it from the bucket) or "image" (it is baked into the image)'
 _DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
@@ -78,6 +79,7 @@ class BuildTable(Table):
     base_image: _Image = _ABSENT
     apt: list[_Package] = _ABSENT
     include: list[Annotated[_Text, _rule(rules.wrong_include)]] = _ABSENT
+    model: Annotated[str, _one_of("s3", "image", words=_MODEL)] = _ABSENT
 
 
 class VpcTable(Table):

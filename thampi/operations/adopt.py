@@ -36,10 +36,11 @@ class Adopted:
     """What another stage serves: to be released as it is, in the place of a plan."""
 
     stage: Stage  # the one that adopts it, with the folder of the model that is to be adopted
-    about: About
+    about: About  # of a model that is in the image: its id alone
+    manifest_sha256: str
     model: Recipe
     image_digest: str
-    bring_model: Callable[[], Ensured[store.Stored]] | None  # None: from the folder
+    bring_model: Callable[[], Ensured[store.Stored]] | None  # None: from the folder, or with the image
     deliver: Callable[..., str]
 
 
@@ -59,11 +60,18 @@ def live_of(origin: Stage, origin_place: Place, stage: Stage, place: Place, *, s
     platform: Any = next(docker for docker, word in desired.ARCHITECTURES.items() if word == live.function.architecture)
     with tempfile.TemporaryDirectory(prefix="thampi-") as temporary:
         folder = Path(temporary)
-        about, bring = _model(origin, origin_place, live, stage, place, folder, say)
+        environment = live.function.environment
+        if "THAMPI_MODEL" in environment:
+            lies: Any = "s3"
+            about, bring = _model(origin, origin_place, live, stage, place, folder, say)
+        else:
+            lies, bring = "image", None
+            about = About(release.said(live.description).get("model", ""), "")
         say(f"releasing version {live.version} of {origin.stage}: model {about.instance_id}, image {digest[:19]}")
         yield Adopted(
-            stage=replace(stage, model_dir=folder, build=replace(stage.build, platform=platform)),
+            stage=replace(stage, model_dir=folder, build=replace(stage.build, platform=platform, model=lies)),
             about=about,
+            manifest_sha256=environment["THAMPI_MANIFEST_SHA256"],
             model=Recipe(tag),
             image_digest=digest,
             bring_model=bring,

@@ -6,6 +6,7 @@ recipe. Nothing of this needs an engine but a base image whose digest is not kno
 
 import dataclasses
 import functools
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from thampi.builder import platforms, smoke
 from thampi.config import Stage
 from thampi.dependencies import Dependencies
 from thampi.errors import BuildError, ConfigError
+from thampi.operations import baked
 from thampi.operations.run import Libraries
 from thampi.recipe import Recipe
 from thampi.resolution import answer, checks, uv_command
@@ -44,6 +46,8 @@ class Plan:
     resolved: Resolved
     project_files: Mapping[str, Path]  # that ship as files, by their path in the project
     notes: tuple[str, ...]
+    manifest_sha256: str  # of the thampi.json that was read: it vouches for the model
+    baked_bytes: int  # of the model where it is in the image; 0: it isn't
 
 
 def plan(
@@ -63,10 +67,11 @@ def plan(
 
     Raises ConfigError or BundleError for what can't become an image, BuildError when no versions can be chosen.
     """
-    about = bundle.read(stage.model_dir)
+    manifest, about = _read(stage.model_dir)
     asked = ask(stage, about, environ)
     wanted, include = asked.dependencies, stage.build.include
     project_files = recipe.project_files(include, stage.project_dir)  # a mistake there is found before anything slow
+    model_files = _baked(stage, manifest, about)
     resolved, base_image = answer.get(
         asked,
         environ=environ,
@@ -93,7 +98,18 @@ def plan(
         *apt_notes,
     )
     base = recipe.make_base(asked.python, asked.platform, base_image)
-    model = recipe.make(base, resolved, title=title, apt=apt, include=include, project_dir=stage.project_dir)
+    model = recipe.make(
+        base,
+        resolved,
+        title=title,
+        apt=apt,
+        include=include,
+        project_dir=stage.project_dir,
+        model=model_files,
+    )
+    baked_bytes = baked.size_bytes(model_files)
+    if baked_bytes:
+        baked.check_size(baked_bytes, _download_bytes(resolved))
     return Plan(
         about=about,
         base=base,
@@ -104,13 +120,17 @@ def plan(
         resolved=resolved,
         project_files=project_files,
         notes=notes,
+        manifest_sha256=hashlib.sha256(manifest).hexdigest(),
+        baked_bytes=baked_bytes,
     )
 
 
 def check(stage: Stage, *, environ: Mapping[str, str] = os.environ) -> None:
     """Find the mistakes that `plan` would, as far as files alone can show them; nobody is asked."""
-    ask(stage, bundle.read(stage.model_dir), environ)
+    manifest, about = _read(stage.model_dir)
+    ask(stage, about, environ)
     recipe.project_files(stage.build.include, stage.project_dir)
+    baked.check_size(baked.size_bytes(_baked(stage, manifest, about)), 0)
 
 
 def ask(stage: Stage, about: About, environ: Mapping[str, str]) -> Asked:
@@ -180,12 +200,37 @@ def build(plan: Plan, *, environ: Mapping[str, str], say: Say, show: Callable[[s
     if not has_base:
         say(f"building the base image on {ground} (once for all projects)")
         docker_build.build(plan.base, base_reference, client=client, show=show, secrets=secrets)
+    if plan.baked_bytes:
+        rest = docker_build.unpacked_bytes(client, base_reference) + _download_bytes(plan.resolved)
+        baked.check_size(plan.baked_bytes, rest)
     shipped = answer.ship(plan.asked, plan.resolved, environ=environ, say=say)
-    model = dataclasses.replace(plan.model, carried=recipe.carried(shipped))
+    model = dataclasses.replace(plan.model, carried={**plan.model.carried, **recipe.carried(shipped)})
     say(f"building image {plan.reference}")
-    check = functools.partial(smoke.check, about=plan.about, client=client, platform=plan.model.platform)
+    check = functools.partial(
+        smoke.check,
+        about=plan.about,
+        client=client,
+        platform=plan.model.platform,
+        model_dir=recipe.MODEL_FOLDER if plan.baked_bytes else None,
+    )
     docker_build.build(model, plan.reference, client=client, show=show, check=check, secrets=secrets)
     return plan.reference
+
+
+def _read(model_dir: Path) -> tuple[bytes, About]:
+    """Read thampi.json once, so that its hash is that of what is known of the model."""
+    manifest = bundle.read_manifest(model_dir)
+    return manifest, bundle.parse(manifest, str(model_dir / bundle.MANIFEST))
+
+
+def _baked(stage: Stage, manifest: bytes, about: About) -> dict[str, bytes | Path]:
+    """Return the files of the model when the image is to have it, otherwise nothing."""
+    return baked.files(stage.model_dir, manifest, about) if stage.build.model == "image" else {}
+
+
+def _download_bytes(resolved: Resolved) -> int:
+    """Return what is known of the libraries' size; unpacked they take more."""
+    return sum(each.size for each in resolved.distributions)
 
 
 def _python(stage: Stage, about: About) -> str:

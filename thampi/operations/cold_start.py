@@ -1,5 +1,6 @@
 """What the handler's log says of a cold start, for who started it: where the time went, and which memory would do."""
 
+import math
 import re
 import threading
 from collections.abc import Callable, Iterable
@@ -27,12 +28,14 @@ def told(lines: Iterable[str], memory_mb: int) -> tuple[str, ...]:
         return ()
     peak = max(used, int(found.get("peak_mb") or 0))
     said = f"cold start: {found['message']}"
-    hint = advice(peak, memory_mb)
+    hint = advice(peak, memory_mb, in_place_mb=_in_place_mb(found))
     return (said, hint) if hint else (said,)
 
 
-def advice(peak_mb: int, memory_mb: int) -> str:
+def advice(peak_mb: int, memory_mb: int, *, in_place_mb: int = 0) -> str:
     """Return what to do about memory_mb, empty when it fits.
+
+    `in_place_mb` is the size of a model that is used in its file: it needs room as soon as predictions have read it.
 
     What would do is the peak and a quarter of it for what requests need, and 64 MB for the rest of the environment, up
     to the next 64 MB. Less than that is worth a word only when it is a quarter less than what there is: a smaller
@@ -40,12 +43,21 @@ def advice(peak_mb: int, memory_mb: int) -> str:
     """
     if not peak_mb:
         return ""
+    peak_mb += in_place_mb
     enough = max(_LEAST_MB, -(-(peak_mb * 5 // 4 + _STEP_MB) // _STEP_MB) * _STEP_MB)
+    also = " with the model, which is used in place," if in_place_mb else ""
     if peak_mb > _CLOSE * memory_mb:
-        return f"{peak_mb} MB is close to memory_mb = {memory_mb}: {enough} leaves room"
+        return f"{peak_mb} MB{also} is close to memory_mb = {memory_mb}: {enough} leaves room"
     if enough <= _WORTH_IT * memory_mb:
-        return f"the peak is {peak_mb} MB of {memory_mb}: memory_mb = {enough} would do; more memory is also more CPU"
+        found = f"the peak is {peak_mb} MB{also} of {memory_mb}"
+        return f"{found}: memory_mb = {enough} would do; more memory is also more CPU"
     return ""
+
+
+def _in_place_mb(found: dict[str, Any]) -> int:
+    """Return the size of the model when the process never held as much: then it uses it in its file."""
+    read_mb = math.ceil(float(found.get("fetch_mb") or 0) * 1e6 / 2**20)
+    return read_mb if read_mb > int(found.get("peak_mb") or read_mb) else 0
 
 
 class Listener:

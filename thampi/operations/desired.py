@@ -1,6 +1,5 @@
 """What a stage should be made of: decided from its settings, its bundle and its image; asks and changes nothing."""
 
-import hashlib
 from collections.abc import Mapping
 
 from thampi import names
@@ -12,7 +11,6 @@ from thampi.aws.registry import Repository
 from thampi.aws.role import Role
 from thampi.config import Stage
 from thampi.operations.place import Place
-from thampi.runtime import bundle
 from thampi.runtime.bundle import About
 
 ARCHITECTURES = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}  # docker's word, Lambda's word
@@ -34,12 +32,20 @@ def log_group(stage: Stage) -> LogGroup:
     return logs.make(stage.name, stage.stage, retention_days=stage.log_retention_days, tags=stage.tags)
 
 
-def execution_role(stage: Stage, place: Place) -> Role | None:
-    """Return the role that the function runs as; None when the user brings one, which is only used."""
+def execution_role(stage: Stage, place: Place, *, reads_models: bool = True) -> Role | None:
+    """Return the role that the function runs as; None when the user brings one, which is only used.
+
+    `reads_models`: a release has its model in S3.
+    """
     if stage.role_arn is not None:
         return None
     return role.make(
-        place.aws, stage.name, stage.stage, bucket=place.bucket, in_vpc=stage.vpc is not None, tags=stage.tags
+        place.aws,
+        stage.name,
+        stage.stage,
+        bucket=place.bucket if reads_models else None,
+        in_vpc=stage.vpc is not None,
+        tags=stage.tags,
     )
 
 
@@ -74,20 +80,18 @@ def endpoint(stage: Stage, place: Place) -> Endpoint:
     )
 
 
-def manifest_sha256(stage: Stage) -> str:
-    """Return the hash of the bundle's thampi.json, which vouches for all the rest of it."""
-    return hashlib.sha256(bundle.read_manifest(stage.model_dir)).hexdigest()
-
-
 def _environment(
     stage: Stage, place: Place, about: About, manifest_sha256: str, served_time_utc: str
 ) -> Mapping[str, str]:
     prefix = names.model_prefix(stage.name, about.instance_id).rstrip("/")
+    where = {
+        "THAMPI_MODEL": f"s3://{place.bucket}/{prefix}",
+        "THAMPI_FILES": ",".join(f"{file.name}={file.size}" for file in about.files.values()),
+    }
     return {
         **stage.environment,
-        "THAMPI_MODEL": f"s3://{place.bucket}/{prefix}",
+        **(where if stage.build.model == "s3" else {}),  # the handler looks into its image by itself
         "THAMPI_MANIFEST_SHA256": manifest_sha256,
-        "THAMPI_FILES": ",".join(f"{file.name}={file.size}" for file in about.files.values()),
         "THAMPI_NAME": stage.name,
         "THAMPI_STAGE": stage.stage,
         "THAMPI_MAX_BODY_MB": str(stage.max_body_mb),

@@ -29,6 +29,10 @@ class Planned(Protocol):
         """Return what is known of the model."""
 
     @property
+    def manifest_sha256(self) -> str:
+        """Return the hash of the model's thampi.json, which vouches for all the rest of it."""
+
+    @property
     def model(self) -> Recipe:
         """Return what names the image."""
 
@@ -84,14 +88,18 @@ def examine(
     live, image = known.live, known.image
     is_laid = ground.is_laid(stage, place, live)
     bucket = buckets.read(aws, place.bucket, closely=not is_laid)
-    wanted_manifest = desired.manifest_sha256(stage)
-    stored = _stored(stage, plan, place, live, wanted_manifest) if bucket else False
+    wanted_manifest = plan.manifest_sha256
+    if stage.build.model == "image":
+        model_row = _baked(stage, plan, live, image)
+    else:
+        stored = _stored(stage, plan, place, live, wanted_manifest) if bucket else False
+        model_row = _row("model", plan.about.instance_id, stored or None)
     found_api = gateway.read(aws, stage.name, stage.stage)
     latest = function.read(aws, names.function(stage.name, stage.stage))
     callers = release.callers(aws, names.function(stage.name, stage.stage)) if live else []
     rows = [
         _row("bucket", place.bucket, bucket, buckets.changes(bucket) if bucket else ()),
-        _row("model", plan.about.instance_id, stored or None),
+        model_row,
         *_examine_ground(stage, place),
         _row("image", plan.model.digest, image),
         *_examine_release(stage, plan, place, known, latest, wanted_manifest, canary),
@@ -116,11 +124,36 @@ def _stored(stage: Stage, plan: Planned, place: Place, live: release.Live | None
         return store.has_files(place.aws, place.bucket, stage.name, plan.about)
     stored = store.read_model(place.aws, place.bucket, stage.name, plan.about.instance_id)
     if stored is not None and stored.manifest_sha256 != manifest_sha256:
-        raise BundleError(
-            f"the model {plan.about.instance_id} was pushed before, and is not the one in {stage.model_dir}",
-            hint="save the model again: each save has an instance id of its own",
-        )
+        raise _another(stage, plan)
     return stored is not None
+
+
+def _baked(stage: Stage, plan: Planned, live: release.Live | None, image: registry.Image | None) -> Row:
+    """Say what becomes of a model that comes with its image; raise BundleError when what is live has its id.
+
+    Those before are not asked: nowhere can two models of one id get mixed up.
+    """
+    if live is not None and serves_another(plan, live):
+        raise _another(stage, plan)
+    return baked_row(plan, "left" if image else "created")
+
+
+def baked_row(plan: Planned, image_action: str) -> Row:
+    """Say what became of a model that comes with its image."""
+    return Row("model", f"{plan.about.instance_id}, in the image", image_action)
+
+
+def serves_another(plan: Planned, live: release.Live) -> bool:
+    """Say whether what is live is another model with the same instance id."""
+    same_id = release.said(live.description).get("model") == plan.about.instance_id
+    return same_id and live.function.environment.get("THAMPI_MANIFEST_SHA256") != plan.manifest_sha256
+
+
+def _another(stage: Stage, plan: Planned) -> BundleError:
+    return BundleError(
+        f"the model {plan.about.instance_id} was pushed before, and is not the one in {stage.model_dir}",
+        hint="save the model again: each save has an instance id of its own",
+    )
 
 
 def wanted_function(
@@ -139,7 +172,7 @@ def wanted_function(
 
 def _examine_ground(stage: Stage, place: Place) -> list[Row]:
     aws = place.aws
-    wanted_group, wanted_role = desired.log_group(stage), desired.execution_role(stage, place)
+    wanted_group, wanted_role = desired.log_group(stage), ground.role(stage, place)
     wanted_repository = desired.repository(stage, place)
     group, repository = logs.read(aws, stage.name, stage.stage), registry.read(aws, stage.name)
     rows = [

@@ -9,7 +9,9 @@ import json
 from dataclasses import asdict
 
 from thampi import names
+from thampi.aws import release
 from thampi.aws.release import Live
+from thampi.aws.role import Role
 from thampi.config import Stage
 from thampi.operations import desired
 from thampi.operations.place import Place
@@ -18,19 +20,32 @@ from thampi.version import __version__
 
 def digest(stage: Stage, place: Place) -> str:
     """Return a digest of what lies around the function; another thampi may make it in another way."""
-    role = desired.execution_role(stage, place)
+    wanted_role = role(stage, place)
     parts = {
         "thampi": __version__,
         "bucket": place.bucket,
         "repository": asdict(desired.repository(stage, place)),
         "log group": asdict(desired.log_group(stage)),
-        "role": asdict(role) if role else stage.role_arn,
+        "role": asdict(wanted_role) if wanted_role else stage.role_arn,
         "schedule": stage.keep_warm,
         "concurrency": stage.reserved_concurrency,
         "endpoint": asdict(desired.endpoint(stage, place)),
         "tags": {**stage.tags, **names.tags(stage.name, stage.stage)},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def role(stage: Stage, place: Place) -> Role | None:
+    """Return the role that the function should have; None when the user brings one.
+
+    It may read models from S3 as long as one release that could be live again has its model there, so that a rollback
+    from a release with its model in the image finds all that it needs.
+    """
+    if stage.role_arn is not None or stage.build.model == "s3":
+        return desired.execution_role(stage, place)
+    versions = release.versions(place.aws, names.function(stage.name, stage.stage))
+    reads = any(version.model for version in versions)
+    return desired.execution_role(stage, place, reads_models=reads)
 
 
 def is_laid(stage: Stage, place: Place, live: Live | None) -> bool:

@@ -24,13 +24,16 @@ def info(stage: Stage, place: Place) -> dict[str, Any]:
             f"nothing of {stage.name} is live in stage {stage.stage} ({place})", hint=f"thampi push {stage.stage}"
         )
     environment = live.function.environment
-    instance_id = environment.get(_MODEL, "").rstrip("/").rpartition("/")[2]
-    stored = store.read_model(aws, place.bucket, stage.name, instance_id) if instance_id else None
+    url = environment.get(_MODEL, "")
+    # A model that is in the image lies nowhere else; the release says which one it is.
+    instance_id = url.rstrip("/").rpartition("/")[2] or release.said(live.description).get("model", "")
+    stored = store.read_model(aws, place.bucket, stage.name, instance_id) if url and instance_id else None
     return {
         "url": gateway.url(aws, api.api_id, stage.name, stage.stage),
         "version": live.version,
         "since_utc": environment.get(_SERVED, live.published),
-        "model": environment.get(_MODEL, ""),
+        "model": url or "in the image",
+        "instance_id": instance_id,
         "model_sha256": environment.get(_MANIFEST, ""),
         "model_bytes": stored.size_bytes if stored else None,
         "image": live.function.image_uri,

@@ -6,9 +6,9 @@ The order, and why it is this one:
    `build.plan` and `place.find` have run when `push` is called.
 2. Everything is read and compared. When nothing differs this was all: a push that changes nothing only reads.
 3. The bucket comes first, because the lock lies in it: two pushes of one stage at once would make a mixture.
-4. The image (found in ECR by its recipe's digest, or built, tried and pushed), the model (its manifest last) and the
-   ground that the function stands on (its log group before Lambda makes one without retention, its role) depend on
-   nothing of each other and are made side by side. None of them can be seen by callers.
+4. The image (found in ECR by its recipe's digest, or built, tried and pushed), the model (its manifest last; unless it
+   comes with the image) and the ground that the function stands on (its log group before Lambda makes one without
+   retention, its role) depend on nothing of each other and are made side by side. None of them can be seen by callers.
 5. The function's $LATEST is made so, and published as a version. Callers still get the old one.
 6. The version itself is asked to answer the bundle's example. If it can't, it never becomes live: ReleaseError.
 7. An endpoint that is to be stricter becomes so before the release that counts on it.
@@ -86,13 +86,22 @@ def push(
     with lock.hold(aws, place.bucket, stage.name, stage.stage, who=who(), force=force) as held:
         (image, repository), model, around = _side_by_side(
             lambda go_on: _image(stage, plan, place, deliver, go_on),
-            lambda _: bring(),
+            lambda _: _model(stage, plan, bring),
             lambda _: _ground(stage, place),
         )
         held.check()
         live = release.read_live(aws, names.function(stage.name, stage.stage))
         released, version, trial_ms, tightened = _release(
-            stage, plan, place, image.value, model.value, held.check, say, live=live, canary=canary
+            stage,
+            plan,
+            place,
+            image.value,
+            model,
+            held.check,
+            say,
+            live=live,
+            canary=canary,
+            role_is_new=any(row.thing == "role" and row.action != "left" for row in around),
         )
         api, permission = _endpoint(stage, place)
         warm = warmth.ensure(stage, place)
@@ -100,7 +109,7 @@ def push(
         garbage.after_flip(stage, place, held, say=say)
     rows = (
         examine.Row("bucket", place.bucket, bucket.action, bucket.changes),
-        examine.Row("model", plan.about.instance_id, model.action, model.changes),
+        _model_row(stage, plan, model, image.action),
         *around,
         examine.Row("repository", repository.value.name, repository.action, repository.changes),
         examine.Row("image", plan.model.digest, image.action, image.changes),
@@ -122,10 +131,8 @@ def _url_of_laid(stage: Stage, plan: examine.Planned, place: Place, known: exami
     live, image = known.live, known.image
     if live is None or image is None or not ground.is_laid(stage, place, live):
         return ""
-    wanted = examine.wanted_function(stage, plan, place, desired.manifest_sha256(stage), image.digest, "")
-    same_id = live.function.environment.get("THAMPI_MODEL") == wanted.environment["THAMPI_MODEL"]
-    same_model = live.function.environment.get("THAMPI_MANIFEST_SHA256") == wanted.environment["THAMPI_MANIFEST_SHA256"]
-    if (same_id and not same_model) or not function.changes(live.function, wanted):
+    wanted = examine.wanted_function(stage, plan, place, plan.manifest_sha256, image.digest, "")
+    if examine.serves_another(plan, live) or not function.changes(live.function, wanted):
         return ""
     if buckets.read(place.aws, place.bucket, closely=False) is None:
         return ""
@@ -149,15 +156,15 @@ def _push_release(
     assert known.image is not None
     registry.check_image(known.image)
     with lock.hold(place.aws, place.bucket, stage.name, stage.stage, who=who(), force=force) as held:
-        model = bring()
+        model = _model(stage, plan, bring)
         held.check()
         # What is live was read before the lock was taken: where it has moved since, its revision refuses the flip.
         released, version, trial_ms, _ = _release(
-            stage, plan, place, known.image.digest, model.value, held.check, say, live=known.live, canary=canary
+            stage, plan, place, known.image.digest, model, held.check, say, live=known.live, canary=canary
         )
         garbage.after_flip(stage, place, held, say=say)
     rows = (
-        examine.Row("model", plan.about.instance_id, model.action, model.changes),
+        _model_row(stage, plan, model, "left"),
         examine.Row("image", plan.model.digest, "left"),
         released,
     )
@@ -190,8 +197,22 @@ def _image(
     return Ensured(found.digest, "created" if digest else "left"), repository
 
 
+def _model(stage: Stage, plan: examine.Planned, bring: BringModel) -> Ensured[str]:
+    """Have the model where the release will look for it; return the hash of its manifest."""
+    if stage.build.model == "image":
+        return Ensured(plan.manifest_sha256, "left")
+    stored = bring()
+    return Ensured(stored.value.manifest_sha256, stored.action, stored.changes)
+
+
+def _model_row(stage: Stage, plan: examine.Planned, model: Ensured[str], image_action: str) -> examine.Row:
+    if stage.build.model == "image":
+        return examine.baked_row(plan, image_action)
+    return examine.Row("model", plan.about.instance_id, model.action, model.changes)
+
+
 def _ground(stage: Stage, place: Place) -> tuple[examine.Row, ...]:
-    wanted_role = desired.execution_role(stage, place)
+    wanted_role = ground.role(stage, place)
     group = logs.ensure(place.aws, desired.log_group(stage))
     rows = [examine.Row("log group", group.value.name, group.action, group.changes)]
     if wanted_role is not None:
@@ -205,19 +226,20 @@ def _release(
     plan: examine.Planned,
     place: Place,
     image_digest: str,
-    stored: store.Stored,
+    model: Ensured[str],
     check: Callable[[], None],
     say: Say,
     *,
     live: release.Live | None,
     canary: float | None,
+    role_is_new: bool = False,
 ) -> tuple[examine.Row, str, int, tuple[str, ...]]:
     """Publish, try, and make live what is wanted; leave what is live already.
 
     Returns the row, the version, how long its trial took, and what was tightened of the endpoint.
     """
     aws, now = place.aws, _now()
-    wanted = examine.wanted_function(stage, plan, place, stored.manifest_sha256, image_digest, now)
+    wanted = examine.wanted_function(stage, plan, place, model.value, image_digest, now)
     differences = function.changes(live.function, wanted) if live else ()
     if live is not None and not differences:
         tags = function.ensure_tags(aws, wanted)
@@ -232,7 +254,9 @@ def _release(
     description = release.describe(model=plan.about.instance_id, recipe=plan.model.digest, when=now, who=who())
     version = release.publish(aws, wanted, description)
     say(f"trying version {version.number}")
-    tried = trial.try_out(aws, wanted.name, version.number, {"thampi": "trial"}, stage.timeout_s)
+    tried = trial.try_out(
+        aws, wanted.name, version.number, {"thampi": "trial"}, stage.timeout_s, role_is_new=role_is_new
+    )
     if not tried.ok:
         raise refusal.of_trial(stage, version.number, live, tried)
     for sentence in cold_start.told(tried.log_tail.splitlines(), stage.memory_mb):

@@ -75,7 +75,7 @@ def _previous(stage: Stage, live: Live) -> str:
 
 
 def _check(stage: Stage, place: Place, number: str) -> Function:
-    """Return a version whose image and model are there."""
+    """Return a version whose image and model are there; a model that is in the image is there with it."""
     aws, name = place.aws, names.function(stage.name, stage.stage)
     found = function.read(aws, name, number) if number.isdecimal() else None
     others = f"`thampi releases {stage.stage}` shows what there is"
@@ -85,6 +85,8 @@ def _check(stage: Stage, place: Place, number: str) -> Function:
     if not registry.has_image(aws, stage.name, digest):
         raise ReleaseError(f"version {number} can't be live again: its image {digest} is gone from ECR", hint=others)
     url = found.function.environment.get("THAMPI_MODEL", "")
+    if not url:
+        return found.function
     bucket, _, key = url.removeprefix("s3://").partition("/")
     stored = store.read_model(aws, bucket, stage.name, key.rstrip("/").rpartition("/")[2]) if key else None
     if stored is None or stored.manifest_sha256 != found.function.environment.get("THAMPI_MANIFEST_SHA256"):

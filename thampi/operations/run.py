@@ -5,6 +5,7 @@ the model; one that can't be loaded ends the run. Only then the port answers. Wh
 """
 
 import contextlib
+import hashlib
 import os
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from thampi import names, runtime_files
+from thampi import names, recipe, runtime_files
 from thampi.config import Stage
 from thampi.errors import BuildError, BundleError
 from thampi.local import cache, interruption, venv
@@ -33,7 +34,6 @@ from thampi.runtime import bundle
 from thampi.runtime.bundle import About
 
 _LONGEST_EXAMPLE = 500
-_MODEL_FOLDER = "/opt/model"  # in the image
 
 Say = Callable[[str], None]
 
@@ -53,6 +53,7 @@ def run(
     stage: Stage,
     source: str | Libraries,
     *,
+    baked: str = "",
     port: int,
     say: Say,
     log: Say,
@@ -61,18 +62,25 @@ def run(
 ) -> None:
     """Serve until `stop` is set or the process is interrupted (Ctrl-C, SIGTERM), which is then the normal end.
 
-    `source` is the reference of an image, or what to run with in a process of this machine. `log` gets what the model
-    and its process print, line by line; `ready` gets the URL of `predict` as soon as it answers; port 0 is any free.
+    `source` is the reference of an image, or what to run with in a process of this machine; `baked` is the hash of the
+    model's thampi.json where the image has the model itself. `log` gets what the model and its process print, line by
+    line; `ready` gets the URL of `predict` as soon as it answers; port 0 is any free.
 
-    Raises BundleError when the model can't be loaded, ConfigError for the port, BuildError for what can't be started,
-    and KeyboardInterrupt when interrupted before it serves.
+    Raises BundleError when the model can't be loaded, or the image has another one, ConfigError for the port,
+    BuildError for what can't be started, and KeyboardInterrupt when interrupted before it serves.
     """
-    about = bundle.read(stage.model_dir)
+    manifest = bundle.read_manifest(stage.model_dir)
+    about = bundle.parse(manifest, str(stage.model_dir / bundle.MANIFEST))
+    if baked not in ("", hashlib.sha256(manifest).hexdigest()):
+        raise BundleError(
+            f'the image has another model than {stage.model_dir}, and with model = "image" it serves its own',
+            hint="start `thampi run` again: it makes an image of the model that is there now",
+        )
     listener = cold_start.Listener(log)
     last_lines = LastLines(listener.add)
     with interruption.once() as interrupted, contextlib.closing(Front(port)) as front:
         if isinstance(source, str):
-            environment = _in_a_container(stage, source, last_lines.add, interrupted)
+            environment = _in_a_container(stage, source, baked, last_lines.add, interrupted)
         else:
             environment = _in_a_process(stage, source, say, last_lines.add)
         with environment as (invoke, gone):
@@ -87,7 +95,7 @@ def run(
 
 @contextlib.contextmanager
 def _in_a_container(
-    stage: Stage, image: str, log: Say, interrupted: Interruption
+    stage: Stage, image: str, baked: str, log: Say, interrupted: Interruption
 ) -> Iterator[tuple[Invoke, threading.Event]]:
     """Run the image; yield how to invoke it, and what is set when it stops by itself."""
     from thampi.builder import container  # the Docker SDK takes 200 ms, and `--no-docker` has no use for it
@@ -97,8 +105,8 @@ def _in_a_container(
             running = container.start(
                 image,
                 name_prefix=names.function(stage.name, stage.stage),
-                environment=_told(stage),
-                model_dir=stage.model_dir,
+                environment={**_told(stage), **({"THAMPI_MANIFEST_SHA256": baked} if baked else {})},
+                model_dir=None if baked else stage.model_dir,
                 memory_mb=stage.memory_mb,
                 tmp_mb=stage.ephemeral_storage_mb,
                 timeout_s=stage.timeout_s,
@@ -183,7 +191,7 @@ def _load(invoke: Invoke, stage: Stage, last_lines: LastLines) -> None:
     else:
         message, hint = _reason(ending)
     message = f"{stage.model_dir} can't be served: {message}{last_lines.shown()}"
-    raise BundleError(message.replace(_MODEL_FOLDER, str(stage.model_dir)), hint=hint or None)
+    raise BundleError(message.replace(recipe.MODEL_FOLDER, str(stage.model_dir)), hint=hint or None)
 
 
 def _reason(ending: Invoked) -> tuple[str, str]:

@@ -7,29 +7,32 @@ anybody get to see it.
 
 import bisect
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thampi.errors import BundleError
-from thampi.runtime import codec, memory
+from thampi.runtime import codec, decompressing, memory
 from thampi.runtime.bundle import Part
 
 
 class Arrival:
     """Takes the bytes of one file, on any number of threads, and says when a part of it can be used."""
 
-    def __init__(self, parts: Sequence[Part], room: Callable[[Part], list[memoryview]] | None, where: str) -> None:
-        self._parts, self._room, self._where = parts, room, where
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        room: Callable[[Part], list[memoryview]] | None,
+        where: str,
+        decompress: Callable[[memoryview, list[memoryview]], None] = codec.decompress_into,
+    ) -> None:
+        self._parts, self._room, self._where, self._decompress = parts, room, where, decompress
         self._begins = [0]  # of each part in the file, and where the last one ends
         for part in parts:
             self._begins.append(self._begins[-1] + part.stored)
         self._under_way: dict[int, _Piece] = {}
-        # More at a time than there are processors would be no faster, and each takes a window of memory.
-        self._decompressing = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
-        self._scratch: list[memoryview] = []  # for compressed parts, and for what is only checked
+        self._scratch: list[memoryview] = []  # to be used again: for compressed parts, and for what is only checked
         self._done = bytearray(len(parts))
         self.waited_s = 0.0  # that the one who takes the parts has waited for them
         self._changed = threading.Condition()
@@ -109,12 +112,13 @@ class Arrival:
             with self._changed:
                 targets = self._room(part)
             try:
-                with self._decompressing:
-                    codec.decompress_into(piece.views[0], targets)
+                self._decompress(piece.views[0], targets)
             except ValueError as error:
                 raise damaged(self._where, part, str(error)) from error
         with self._changed:
-            self._scratch.append(piece.scratch)
+            # As the model grows in memory, what is under way must get less: what isn't needed at once is given back.
+            if len(self._scratch) < decompressing.AT_ONCE and self._failure is None:
+                self._scratch.append(piece.scratch)
 
 
 @dataclass

@@ -21,6 +21,7 @@ from thampi.errors import BundleError
 from thampi.runtime import bundle, codec, folder, s3
 from thampi.runtime.arrival import Arrival
 from thampi.runtime.bundle import About
+from thampi.runtime.decompressing import Decompressors
 from thampi.runtime.places import Buffers, PickleStream
 from thampi.runtime.s3 import Prefix
 
@@ -67,6 +68,7 @@ class Fetch:
         self._stopped = False
         self._ranges: deque[_Range] = deque()
         self._readers: list[folder.Reader | s3.Reader] = []
+        self._decompressors = Decompressors()
         if about is not None:
             self._know(about)
         elif isinstance(source, Prefix):
@@ -127,11 +129,12 @@ class Fetch:
 
     def _work(self, reader: folder.Reader | s3.Reader, learning: bool) -> None:
         try:
-            if learning:
-                self._learn(reader)
-            while not self._stopped and (each := self._take()) is not None:
-                reader.read(each.name, each.size, each.begin, each.end, _WhenKnown(self, each.name))
-                self._ended = time.perf_counter()
+            with self._decompressors.used():
+                if learning:
+                    self._learn(reader)
+                while not self._stopped and (each := self._take()) is not None:
+                    reader.read(each.name, each.size, each.begin, each.end, _WhenKnown(self, each.name))
+                    self._ended = time.perf_counter()
         except BaseException as error:
             self._stop(error)
         finally:
@@ -161,7 +164,7 @@ class Fetch:
             self._start()
 
     def _know(self, about: About, *, plan: bool = True) -> None:
-        known = _Known(about, self._source)
+        known = _Known(about, self._source, self._decompressors)
         if plan:
             self._ranges.extend(_ranges({name: arrival.size for name, arrival in known.arrivals.items()}))
         with self._changed:
@@ -215,7 +218,7 @@ def _ranges(files: Mapping[str, int]) -> list[_Range]:
 class _Known:
     """What thampi.json tells of where the bytes belong."""
 
-    def __init__(self, about: About, source: Source) -> None:
+    def __init__(self, about: About, source: Source, decompressors: Decompressors) -> None:
         self.about = about
         parts = {role: about.parts_of(role) for role in about.files}
         self.stream = PickleStream(parts.get("pickle", []))
@@ -223,7 +226,8 @@ class _Known:
         self.mapped = isinstance(source, Path) and _may_be_mapped(source, about)
         rooms = {"pickle": self.stream.room, "buffers": None if self.mapped else self.buffers.room}
         self.arrivals = {
-            file.name: Arrival(parts[role], rooms[role], str(source)) for role, file in about.files.items()
+            file.name: Arrival(parts[role], rooms[role], str(source), decompressors.fill)
+            for role, file in about.files.items()
         }
         if "pickle" in about.files:
             self.stream.begin(self.arrivals[about.files["pickle"].name].wait_for)

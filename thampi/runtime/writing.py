@@ -5,6 +5,7 @@ What is slow about a part, its compression and its hash, is done beside the writ
 
 import contextlib
 import hashlib
+import os
 import pickle
 import sys
 from collections import deque
@@ -32,6 +33,10 @@ _PROMISING_FROM = 1.35  # less than PAYS_FROM: the whole has more to refer back 
 _PIECE = 1024 * 1024  # what of a scattered array is put in order at a time
 _AHEAD = 4  # parts that may be ready or under way before the one that is written next
 
+# Bytes after which the disk begins with them: the kernel would leave most of them to the `fsync` at the end, and the
+# disk would have little to do until then.
+_DISK_BEGINS_AT = 64 * 1024 * 1024
+
 
 class Parts:
     """A file to write to in parts of PART_SIZE bytes, of which no more than a few are held at a time."""
@@ -41,6 +46,8 @@ class Parts:
         self._filling = bytearray()
         self._under_way: deque[tuple[int, Future[tuple[Any, str, str]]]] = deque()
         self._ended: list[Part] = []
+        self._unsaid = 0  # bytes written that the disk was not told to keep
+        self._syncing: Future[None] | None = None
         self.name = file.name
         self.size = 0  # of the content
 
@@ -66,6 +73,8 @@ class Parts:
                 self._write_next()
         except BaseException:
             wait([future for _, future in self._under_way])
+            if self._syncing is not None:
+                wait([self._syncing])
             self._under_way.clear()
             raise
         return written
@@ -76,6 +85,9 @@ class Parts:
             self._prepare(self._filling)
         while self._under_way:
             self._write_next()
+        if self._syncing is not None:
+            with _disk_is_to_blame(self.name):
+                self._syncing.result()
         return self._ended
 
     def _fill(self, piece: memoryview) -> None:
@@ -94,8 +106,21 @@ class Parts:
         stored, how, sha256 = future.result()
         with _disk_is_to_blame(self.name):
             self._file.write(stored)
+            self._have_the_disk_begin(len(stored))
         offset = self._ended[-1].offset + self._ended[-1].size if self._ended else 0
         self._ended.append(Part(self._role, offset, size, len(stored), how, sha256))
+
+    def _have_the_disk_begin(self, count: int) -> None:
+        """Have the disk write, beside us, what has been written so far; raise OSError when the last time failed."""
+        self._unsaid += count
+        if self._unsaid < _DISK_BEGINS_AT or not hasattr(os, "fdatasync"):
+            return
+        if self._syncing is not None:
+            if not self._syncing.done():
+                return
+            self._syncing.result()  # whoever syncs next is not told again
+        self._unsaid = 0
+        self._syncing = self._beside.submit(os.fdatasync, self._file.fileno())
 
 
 @contextlib.contextmanager
