@@ -5,7 +5,7 @@ the command to the one call that makes it live. Meanwhile some threads ask the U
 200, or is of a model that was neither live nor candidate while it was asked for, is a failure.
 
 The local AWS is one of its own, on a port of its own, and needs a Docker engine. It stores the weights of a canary but
-sends every call to what is live; what a share does is shown by the weighted router of tests/operations.
+sends every call to what is live; what a share does is shown by the router of tests/e2e/test_releases_local.py.
 
     python -m benchmarks.release [--quick] [--json PATH]
 """
@@ -35,6 +35,7 @@ from thampi.operations import build, delivery, place, promote, push, rollback
 
 # Far away, the calls decide how long it takes; the seconds are this machine's.
 CALLS = {"no change": 20, "model only": 25, "configuration only": 25}
+NO_CHANGE_S = 2.0
 AFTER_TRIAL_S = 3.0
 CLIENTS = 4
 
@@ -145,7 +146,7 @@ class Bench:
                     Row(f"{name}, s from the trial's answer to the flip", moved[0] - tried[-1], AFTER_TRIAL_S)
                 )
         else:
-            self.rows.append(Row(f"{name}, s", took))
+            self.rows.append(Row(f"{name}, s", took, NO_CHANGE_S if name == "no change" else None))
         time.sleep(1.0)  # for the clients to ask it
         return done
 
@@ -185,7 +186,10 @@ def measure(folder: Path, rounds: int, *, quick: bool) -> list[Row]:
         return _releases(bench, stage, stages, folder, rounds, quick=quick)
     finally:
         client = docker_client.find(os.environ)
-        for image in bench.images:
+        # What the engine got from pushing to the local AWS's registry, too.
+        pushed = f"{where.registry}/thampi-{stage.name}"
+        shown = client.run("images", "--digests", "--format={{.Repository}}@{{.Digest}}", pushed).stdout.split()
+        for image in (*bench.images, *shown):
             client.run("image", "rm", "--force", image)
 
 

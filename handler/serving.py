@@ -16,6 +16,10 @@ if stand_in is None:
     startup.begin()
     if startup.failure is not None:
         raise startup.failure
+    if told.from_snapshot:
+        from . import restoring
+
+        restoring.register(startup)
 else:
     stand_in.begin(handle, at_once=lambda event: control.is_ping(event.event_body))
     startup.begin()

@@ -24,6 +24,7 @@ class Settings:
     version: str
     files: Mapping[str, int]  # of the bundle: names and sizes in bytes, so that all can be asked for at once
     waits_for_init: bool  # provisioned concurrency or a snapshot: there a broken model must fail the init
+    from_snapshot: bool = False  # it is to become one, and what requests meet is made of it
     memory_mb: int = 0  # what the environment may hold; 0: nobody said
 
 
@@ -42,6 +43,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         memory_mb=_whole(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")),
         waits_for_init=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
         in ("provisioned-concurrency", "snap-start"),
+        from_snapshot=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
     )
 
 

@@ -91,6 +91,11 @@ class Startup:
         assert self.failure is not None
         raise self.failure.with_traceback(None)  # or each request would add its frames, and what they hold
 
+    def restored(self) -> None:
+        """Tell the model that this environment has just been made of a snapshot; what it raises ends the process."""
+        if self._ready is not None:
+            self._ready.restored(self._context())
+
     def about(self) -> About:
         """Return what is known of the model, which may be readable even where the model itself is not."""
         if self._about is None:
@@ -104,19 +109,22 @@ class Startup:
         if self._loaded is None:
             self._loaded = self._load()
         began = time.perf_counter()
-        context = Context(
-            name=self._settings.name,
-            stage=self._settings.stage,
-            properties=self.about().properties(self._settings.served_time_utc),
-        )
         try:
-            self._loaded.initialize(context)
+            self._loaded.initialize(self._context())
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             raise InitializeError(f"`initialize` failed: {type(error).__name__}: {error}", hint=None) from error
         self._took["initialize_ms"] = _ms_since(began)
         return self._loaded
+
+    def _context(self) -> Context:
+        """Return what the model may know where no request has asked for it."""
+        return Context(
+            name=self._settings.name,
+            stage=self._settings.stage,
+            properties=self.about().properties(self._settings.served_time_utc),
+        )
 
     def _load(self) -> Model:
         self._took = {"python_ms": _ms_since(self._began)}

@@ -65,12 +65,13 @@ LIBRARIES = {
     "backports": {"runtime"},  # backports.zstd, and what it is from Python 3.14 on:
     "compression": {"runtime"},
     "awslambdaric": {"handler"},
+    "snapshot_restore_py": {"handler"},
     "ministack": {"local.ministack_server"},
     "hypercorn": {"local.ministack_server"},
 }
 
 # Of these, what Lambda has: the handler's own requirements, and cloudpickle, which comes with each model's libraries.
-IN_LAMBDA = {"orjson", "awslambdaric", "cloudpickle", "backports", "compression"}
+IN_LAMBDA = {"orjson", "awslambdaric", "snapshot_restore_py", "cloudpickle", "backports", "compression"}
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ def cloud(monkeypatch):
     strict.lambda_guards_aliases(monkeypatch)
     strict.lambda_freezes_versions(monkeypatch)
     strict.lambda_takes_its_time(monkeypatch, polls=0)
+    strict.lambda_provisions(monkeypatch)
     with mock_aws(config={"lambda": {"use_docker": False}}):
         yield
 

@@ -471,6 +471,11 @@ OFTEN = 'should be like "rate(4 minutes)", "rate(1 hour)" or "cron(0/4 7-18 ? * 
         (in_stage('keep_warm = "4 minutes"'), "stages.staging.keep_warm", f'{OFTEN}, is "4 minutes"'),
         (in_stage('keep_warm = "cron(* * *)"'), "stages.staging.keep_warm", f'{OFTEN}, is "cron(* * *)"'),
         (in_stage("reserved_concurrency = 0"), "stages.staging.reserved_concurrency", "should be 1 to 100000, is 0"),
+        (
+            in_stage("provisioned_concurrency = 0"),
+            "stages.staging.provisioned_concurrency",
+            "should be 1 to 100000, is 0",
+        ),
         (in_stage("keep_releases = 0"), "stages.staging.keep_releases", "should be 1 to 30, is 0"),
         (in_stage("keep_releases = 31"), "stages.staging.keep_releases", "should be 1 to 30, is 31"),
         (in_stage("memory_mb = 127"), "stages.staging.memory_mb", "should be 128 to 10240, is 127"),
@@ -774,10 +779,45 @@ def test_an_unknown_key_is_named_with_its_path_and_what_was_meant(mistakes, text
     assert mistakes(text)[path] == words
 
 
-@pytest.mark.parametrize("line", ["snapstart = true", "provisioned_concurrency = 1", "[stages.staging.api]"])
+@pytest.mark.parametrize("line", ["[stages.staging.api]"])
 def test_a_key_that_does_nothing_yet_is_unknown(mistakes, line):
     (words,) = mistakes(in_stage(line)).values()
     assert words.startswith("unknown key")
+
+
+HALF = ": a release starts its own before those of the old one are freed"
+
+
+@pytest.mark.parametrize(
+    ("top", "stage", "path"),
+    [
+        ("", "reserved_concurrency = 3\nprovisioned_concurrency = 2", "stages.staging.provisioned_concurrency"),
+        ("reserved_concurrency = 3", "provisioned_concurrency = 2", "stages.staging.provisioned_concurrency"),
+        ("provisioned_concurrency = 2", "reserved_concurrency = 3", "provisioned_concurrency"),
+    ],
+)
+def test_what_is_kept_ready_is_at_most_half_of_what_is_reserved(load, mistakes, top, stage, path):
+    text = f'name = "iris"\n{top}\n[stages.staging]\n{stage}\n'
+    words = f"should be at most half of reserved_concurrency, which is 3, is 2{HALF}"
+    assert mistakes(text) == {path: words}
+    loaded = load(text.replace("= 3", "= 4"))
+    assert (loaded.provisioned_concurrency, loaded.reserved_concurrency) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "words"),
+    [
+        ("provisioned_concurrency = 1", "provisioned_concurrency", "should be left out: Lambda keeps no environments"),
+        ("ephemeral_storage_mb = 513", "ephemeral_storage_mb", "should be left out: Lambda takes no snapshot of more"),
+    ],
+)
+def test_what_lambda_has_not_together_with_snapshots_is_refused(load, mistakes, line, path, words):
+    (said,) = mistakes(in_stage(f"snapstart = true\n{line}")).items()
+    assert said[0] == f"stages.staging.{path}"
+    assert said[1].startswith(words)
+    assert load(in_stage(f"snapstart = false\n{line}")).snapstart is False
+    assert load(in_stage("snapstart = true\nephemeral_storage_mb = 512")).snapstart is True
+    assert mistakes(in_stage('snapstart = "yes"')) == {"stages.staging.snapstart": 'should be true or false, is "yes"'}
 
 
 # ------------------------------------------------------------------------------------------------- all mistakes at once

@@ -1,6 +1,7 @@
 """What AWS does and moto doesn't: each function says it, and makes moto do it for one test."""
 
 import copy
+import inspect
 import json
 import threading
 import uuid
@@ -8,6 +9,7 @@ from urllib.parse import unquote
 
 import xmltodict
 from moto.apigatewayv2.responses import ApiGatewayV2Response
+from moto.awslambda import urls
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError, PreconditionFailedException
 from moto.awslambda.models import LambdaAlias, LambdaFunction, LambdaStorage
 from moto.awslambda.policy import Policy
@@ -126,6 +128,30 @@ def lambda_changes_tmp(monkeypatch):
     _before(monkeypatch, LambdaFunction, "update_configuration", resize)
 
 
+def lambda_keeps_snapstart(monkeypatch):
+    """Whether versions are to be snapshots is kept, and a published version is one; moto says never."""
+    create, update = LambdaFunction.__init__, LambdaFunction.update_configuration
+    configuration = LambdaFunction.get_configuration
+
+    def created(self, *args, **kwargs):
+        spec = inspect.signature(create).bind(self, *args, **kwargs).arguments["spec"]
+        self.applies_on = (spec.get("SnapStart") or {}).get("ApplyOn", "None")
+        create(self, *args, **kwargs)
+
+    def updated(self, config):
+        self.applies_on = (config.get("SnapStart") or {}).get("ApplyOn", self.applies_on)
+        return update(self, config)
+
+    def with_snapstart(self, on_create=False):
+        is_one = self.applies_on == "PublishedVersions" and self.version != "$LATEST"
+        shown = {"ApplyOn": self.applies_on, "OptimizationStatus": "On" if is_one else "Off"}
+        return {**configuration(self, on_create), "SnapStart": shown}
+
+    monkeypatch.setattr(LambdaFunction, "__init__", created)
+    monkeypatch.setattr(LambdaFunction, "update_configuration", updated)
+    monkeypatch.setattr(LambdaFunction, "get_configuration", with_snapstart)
+
+
 def lambda_knows_digests(monkeypatch):
     """The CodeSha256 of a function that is an image is the image's digest."""
     configuration = LambdaFunction.get_configuration
@@ -222,6 +248,95 @@ def lambda_refuses_equal_statements(monkeypatch):
             raise _Conflict(f"The statement id ({sid}) provided already exists.")
 
     _before(monkeypatch, Policy, "add_statement", is_new)
+
+
+def lambda_provisions(monkeypatch, *, polls=1, fails=None):
+    """A published version may have provisioned concurrency, which is ready after it was asked about `polls` times, or
+    has failed for the reason that `fails` gives for its number. All versions together have no more than is reserved for
+    the function. Neither $LATEST nor an alias with weights may have any; who has some is deleted only after it.
+
+    (Whether Lambda deletes such a version isn't known: thampi never tries.)
+    """
+    path = r"{0}/(?P<api_version>[^/]+)/functions/(?P<function_name>[\w_:%-]+)/provisioned-concurrency/?$"
+
+    def answer(request, full_url, headers):
+        response = LambdaResponse()
+        response.setup_class(request, full_url, headers)
+        return _Provisioned(response, polls, fails or {}).answer(request.method)
+
+    def is_free(self, name_or_arn, qualifier=None):
+        record = self._functions.get(name_or_arn, {"versions": []})
+        for version in record["versions"]:
+            if hasattr(version, "provisioned") and qualifier in (None, str(version.version)):
+                raise _Conflict(f"version {version.version} has provisioned concurrency")
+
+    monkeypatch.setitem(urls.url_paths, path, answer)
+    _before(monkeypatch, LambdaStorage, "del_function", is_free)
+
+
+class _Provisioned:
+    """One call about the provisioned concurrency of a function's versions, which each has its own of."""
+
+    def __init__(self, response, polls, fails):
+        self.response, self.polls, self.fails = response, polls, fails
+        self.function = _function(response)
+        functions = response.backend._lambdas._functions
+        self.versions = functions[self.function.function_name]["versions"] if self.function else []
+
+    def answer(self, method):
+        number = self.response._get_param("Qualifier")
+        if self.function is None:
+            return _said(404, "ResourceNotFoundException", "Function not found")
+        if self.response._get_param("List"):
+            return self.listed()
+        if not number.isdecimal():
+            return _said(400, "InvalidParameterValueException", f"Provisioned Concurrency Configs can't be on {number}")
+        found = next((each for each in self.versions if str(each.version) == number), None)
+        if found is None:
+            return _said(404, "ResourceNotFoundException", f"Function version not found: {number}")
+        return {"GET": self.read, "PUT": self.put, "DELETE": self.delete}[method](found)
+
+    def listed(self):
+        having = [each for each in self.versions if hasattr(each, "provisioned")]
+        shown = [{"FunctionArn": each.function_arn, **self.shown(each)} for each in having]
+        return 200, {}, json.dumps({"ProvisionedConcurrencyConfigs": shown})
+
+    def read(self, version):
+        if not hasattr(version, "provisioned"):
+            absent = "ProvisionedConcurrencyConfigNotFoundException"
+            return _said(404, absent, "No Provisioned Concurrency Config found for this function")
+        version.provisioned["left"] -= 1
+        return 200, {}, json.dumps(self.shown(version))
+
+    def put(self, version):
+        wanted, limit = json.loads(self.response.body)["ProvisionedConcurrentExecutions"], self.function
+        others = [each.provisioned["wanted"] for each in self.versions if hasattr(each, "provisioned")]
+        own = version.provisioned["wanted"] if hasattr(version, "provisioned") else 0
+        if limit.reserved_concurrency is not None and wanted + sum(others) - own > limit.reserved_concurrency:
+            said = "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution"
+            return _said(400, "InvalidParameterValueException", f"{said} for function")
+        version.provisioned = {"wanted": wanted, "left": self.polls}
+        return 202, {}, json.dumps(self.shown(version))
+
+    def delete(self, version):
+        version.__dict__.pop("provisioned", None)
+        return 204, {}, ""
+
+    def shown(self, version):
+        one, number = version.provisioned, str(version.version)
+        status = "IN_PROGRESS" if one["left"] > 0 else "FAILED" if number in self.fails else "READY"
+        ready = one["wanted"] if status == "READY" else 0
+        return {
+            "RequestedProvisionedConcurrentExecutions": one["wanted"],
+            "AvailableProvisionedConcurrentExecutions": ready,
+            "AllocatedProvisionedConcurrentExecutions": ready,
+            "Status": status,
+            **({"StatusReason": self.fails[number]} if status == "FAILED" else {}),
+        }
+
+
+def _said(status, code, message):
+    return status, {"x-amzn-ErrorType": code}, json.dumps({"Message": message})
 
 
 class _GatewayConflict(JsonRESTError):

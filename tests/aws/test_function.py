@@ -45,6 +45,7 @@ def aws(aws, monkeypatch):
     strict.lambda_takes_its_time(monkeypatch)
     strict.lambda_freezes_versions(monkeypatch)
     strict.lambda_changes_tmp(monkeypatch)
+    strict.lambda_provisions(monkeypatch)
     aws.client("iam").create_role(RoleName="lambda", AssumeRolePolicyDocument="{}")
     return aws
 

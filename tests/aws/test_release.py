@@ -41,6 +41,7 @@ def aws(aws, monkeypatch):
     strict.lambda_freezes_versions(monkeypatch)
     strict.lambda_guards_aliases(monkeypatch)
     strict.lambda_refuses_equal_statements(monkeypatch)
+    strict.lambda_provisions(monkeypatch)
     aws.client("iam").create_role(RoleName="lambda", AssumeRolePolicyDocument="{}")
     return aws
 

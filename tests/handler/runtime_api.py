@@ -30,6 +30,7 @@ class RuntimeApi:
         self.waiting: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self.answers: dict[str, queue.Queue[tuple[str, bytes]]] = {}
         self.init_errors: queue.Queue[tuple[dict[str, str], Any]] = queue.Queue()
+        self.restore_errors: queue.Queue[Any] = queue.Queue()
         self.asked = threading.Event()  # for a first event: the init is over
         self.restored = threading.Event()
         self.timeout_s: float = TIMEOUT_S
@@ -69,6 +70,8 @@ def _front_of(api: RuntimeApi) -> type[BaseHTTPRequestHandler]:
             *_, name, kind = self.path.split("/")
             if name == "init":
                 api.init_errors.put((dict(self.headers), json.loads(body)))
+            elif name == "restore":
+                api.restore_errors.put(json.loads(body))
             else:
                 api.answers[name].put((kind, body))
             self.answer(202, b'{"status": "OK"}')

@@ -205,6 +205,56 @@ def test_a_snapshot_is_taken_when_the_model_is_there(tmp_path):
     assert [line["cold_start"] for line in handler.lines] == [0]
 
 
+class Lots(thampi.Model):
+    """Draws before the snapshot is taken, and after."""
+
+    def initialize(self, context):
+        import random
+
+        import numpy as np
+
+        self.drawn = [random.random(), float(np.random.random())]
+        self.told = []
+
+    def restored(self, context):
+        self.told.append(context.properties["instance_id"])
+
+    def predict(self, args, context):
+        import random
+
+        import numpy as np
+
+        return [self.drawn, [random.random(), float(np.random.random())], self.told]
+
+
+def test_environments_of_one_snapshot_draw_differently_and_the_model_is_told(tmp_path):
+    bundle = thampi.save(Lots(), "lots", tmp_path, verify=False, instance_id="lots-1")
+    drawn = []
+    for kind in ("snap-start", "snap-start", "on-demand"):
+        seeded = {
+            "PYTHONPATH": f"{tmp_path}:{tmp_path}/{len(drawn)}/opt-thampi",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
+        }
+        (tmp_path / "sitecustomize.py").write_text("import random, numpy; random.seed(1); numpy.random.seed(1)\n")
+        with running(tmp_path / str(len(drawn)), THAMPI_MODEL=str(bundle), **seeded) as handler:
+            drawn.append(handler.invoke({"data": 1})["result"])
+    (before, after, told), (before2, after2, _), (_, _, untold) = drawn
+    assert before == before2  # all of them have what was drawn before the snapshot
+    assert not set(after) & set(after2)
+    assert (told, untold) == (["lots-1"], [])
+
+
+def test_a_model_that_can_not_be_restored_ends_the_environment(tmp_path):
+    class Broken(Echo):
+        def restored(self, context):
+            raise OSError("no line")
+
+    bundle = thampi.save(Broken(), "broken", tmp_path, verify=False)
+    with running(tmp_path, THAMPI_MODEL=str(bundle), AWS_LAMBDA_INITIALIZATION_TYPE="snap-start") as handler:
+        assert handler.hear(handler.api.restore_errors)["errorMessage"] == "no line"
+        assert handler.process.wait(20) == 65
+
+
 def test_a_setting_that_is_wrong_fails_the_init_by_its_name(tmp_path):
     with running(tmp_path, THAMPI_MAX_BODY_MB="five") as handler:
         _, said = handler.hear(handler.api.init_errors)

@@ -39,6 +39,20 @@ def test_versions_of_one_image_have_containers_of_their_own():
     assert keys[2] == keys[3]
 
 
+def test_what_is_provisioned_is_listed_by_version():
+    service = lambda_service()
+    one = {"RequestedProvisionedConcurrentExecutions": 2, "Status": "READY"}
+    service._functions = {"f": {"provisioned_concurrency": {"3": one}}, "g": {}}
+    service._func_arn = "arn:aws:lambda:us-east-1:000000000000:function:{}".format
+    service._get_provisioned_concurrency = lambda name, qualifier: f"{name} {qualifier}"
+    service.json_response = lambda said: said
+    functions.list_what_is_provisioned(service)
+    read = service._get_provisioned_concurrency
+    assert read("f", None) == {"ProvisionedConcurrencyConfigs": [{"FunctionArn": f"{service._func_arn('f')}:3", **one}]}
+    assert read("g", None) == {"ProvisionedConcurrencyConfigs": []}
+    assert (read("f", "3"), read("nobody", None)) == ("f 3", "nobody None")
+
+
 def test_an_update_ends_the_containers_of_latest_and_no_others():
     service = lambda_service()
     functions.keep_versions_apart(service)

@@ -51,6 +51,8 @@ def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
     strict.lambda_knows_digests(monkeypatch)
     strict.lambda_keeps_named_versions(monkeypatch)
     strict.lambda_refuses_equal_statements(monkeypatch)
+    strict.lambda_provisions(monkeypatch)
+    strict.lambda_keeps_snapstart(monkeypatch)
     strict.http_apis_have_stages(monkeypatch)
 
 
@@ -285,6 +287,10 @@ class Stand:
                 {k: _groundless(k, v) for k, v in alias.items() if k != "RevisionId"}
                 for alias in self._every("lambda", "list_aliases", "Aliases", **of)
             ]
+            ready = self._every("lambda", "list_provisioned_concurrency_configs", "ProvisionedConcurrencyConfigs", **of)
+            for one in ready:
+                number = one["FunctionArn"].rpartition(":")[2]
+                versions[number]["provisioned"] = one["RequestedProvisionedConcurrentExecutions"]
             tags = client.get_function(**of).get("Tags")
             policy = self._policy(client, each["FunctionName"])
             found[each["FunctionName"]] = {"versions": versions, "aliases": aliases, "tags": tags, "policy": policy}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -22,6 +23,7 @@ from thampi.errors import CloudError, ReleaseError
 from thampi.operations import destroy, garbage, promote, rollback
 
 STAGES = ("staging", "production")
+LIMITS = {"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}}
 
 
 @pytest.fixture(scope="session")
@@ -297,10 +299,11 @@ class Stages(RuleBasedStateMachine):
         image=st.integers(0, 1),
         good=st.integers(0, 3).map(bool),
         canary=st.sampled_from([None, None, 10.0]),
-        dies=deaths(70),
+        ready=st.sampled_from([None, None, 3]),
+        dies=deaths(75),
     )
-    def push(self, stage, model, image, good, canary, dies):
-        wanted = stage_of(self.stand, self.saved[model], stage, 2, f"six==1.1{image}.0")
+    def push(self, stage, model, image, good, canary, ready, dies):
+        wanted = stage_of(self.stand, self.saved[model], stage, 2, f"six==1.1{image}.0", provisioned_concurrency=ready)
         new = (f"many-{model}", image)
         old = self.live[stage], self.candidate[stage]
         after = (new, None) if canary is None or old[0] in (None, new) else (old[0], new)
@@ -308,7 +311,11 @@ class Stages(RuleBasedStateMachine):
         def do():
             return self.stand.push(wanted, canary=canary, force=True)
 
-        self.act(stage, do, old, {after}, good=good, dies=dies)
+        ended = self.act(stage, do, old, {after}, good=good, dies=dies)
+        if ended:
+            live, candidate = self.numbers(stage)
+            wants = {live: 3, candidate: 1} if candidate else {live: 3}
+            assert self.ready(stage) == (wants if ready else {})
 
     @rule(
         stage=st.sampled_from(STAGES),
@@ -334,6 +341,9 @@ class Stages(RuleBasedStateMachine):
         old = self.live[stage], self.candidate[stage]
         stage_ = stage_of(self.stand, self.saved[0], stage)
         after = {(old[0], None)} if old[1] else {(each, None) for each in self.were_live[stage]}
+        live, _ = self.numbers(stage)
+        if not old[1] and not any(int(each) < int(live or 0) for each in versions(self.stand, stage)):
+            after = set()  # it goes back, and never forth
         self.act(
             stage,
             lambda: rollback.rollback(stage_, self.stand.place, say=lambda text: None, force=True),
@@ -363,13 +373,15 @@ class Stages(RuleBasedStateMachine):
     def act(self, stage, do, old, after, *, good=True, dies=None):
         """Do it; what is live then is what was, or one of `after`, and the former only where it didn't end well."""
         count, moment = itertools.count(), dies[0] if dies else None
+        told = {"lambda.GetAccountSettings": (AWSResponse("", 200, {}, None), LIMITS)}
+        if not good:
+            no = {"errorType": "ModelFailed", "errorMessage": "no"}
+            told["lambda.Invoke"] = answer(no, FunctionError="Unhandled")
 
         def interfere(call):
             if moment == "before" and next(count) >= dies[1]:
                 raise Death(call)
-            if call == "lambda.Invoke" and not good:
-                return answer({"errorType": "ModelFailed", "errorMessage": "no"}, FunctionError="Unhandled")
-            return None
+            return told.get(call)
 
         def die(call):
             if moment == "after" and next(count) >= dies[1]:
@@ -385,6 +397,8 @@ class Stages(RuleBasedStateMachine):
         except Death:
             pass
         self.stand.undisturbed()
+        # What gets no calls costs nothing.
+        assert not ended or {*self.ready(stage)} <= {*self.numbers(stage)}
         if dies:
             self.wait_a_minute()
         seen = self.callers_get(stage)
@@ -392,6 +406,29 @@ class Stages(RuleBasedStateMachine):
         if old[0] is not None:
             self.were_live[stage].add(old[0])
         self.live[stage], self.candidate[stage] = seen
+        return ended
+
+    def numbers(self, stage):
+        """The versions that are live and candidate; None where there is none."""
+        client = self.stand.clients["lambda"]
+        try:
+            alias = client.get_alias(FunctionName=function(stage), Name="live")
+        except client.exceptions.ResourceNotFoundException:
+            return None, None
+        shares = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+        return alias["FunctionVersion"], next(iter(shares), None)
+
+    def ready(self, stage):
+        """How many environments of each version stand ready, and cost."""
+        client = self.stand.clients["lambda"]
+        try:
+            listed = client.list_provisioned_concurrency_configs(FunctionName=function(stage))
+        except client.exceptions.ResourceNotFoundException:
+            return {}
+        return {
+            each["FunctionArn"].rpartition(":")[2]: each["RequestedProvisionedConcurrentExecutions"]
+            for each in listed["ProvisionedConcurrencyConfigs"]
+        }
 
     def wait_a_minute(self):
         """Let the locks of dead runs lapse."""

@@ -72,7 +72,7 @@ def test_every_line_that_is_commented_out_loads_when_it_is_not(tmp_path):
     defaults = config.Stage(
         project_dir=stage.project_dir, name=stage.name, stage=stage.stage, model_dir=stage.model_dir
     )
-    shows_the_default = {"ephemeral_storage_mb", "max_body_mb", "timeout_s", "auth", "keep_releases"}
+    shows_the_default = {"ephemeral_storage_mb", "max_body_mb", "timeout_s", "auth", "keep_releases", "snapstart"}
     same = {
         each.name for each in dataclasses.fields(stage) if getattr(stage, each.name) == getattr(defaults, each.name)
     }

@@ -91,6 +91,7 @@ def story(stand):
         build=Build(dependency_file=stage.project_dir / "six.txt"),
         keep_warm="rate(4 minutes)",
         reserved_concurrency=5,
+        provisioned_concurrency=1,
         tags={"team": "ml"},
         log_retention_days=7,
         auth="iam",

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from moto.awslambda.models import LambdaFunction
 
 from tests.operations.stand import Death, refusal
 from tests.operations.test_push import NAME, again, other_model, writes
-from thampi.errors import CloudError
+from thampi.errors import CloudError, ReleaseError
 from thampi.operations import destroy, examine
 
 RULE = f"arn:aws:events:eu-central-1:123456789012:rule/{NAME}"
@@ -240,3 +241,29 @@ def test_a_new_model_alone_asks_nothing_about_either(stand):
     again(stand, other_model(stand, keep_warm="rate(4 minutes)", reserved_concurrency=20))
     assert len(stand.calls) + 1 <= 25
     assert not [call for call in stand.calls if call.startswith("events.") or "Concurrency" in call]
+
+
+# -------------------------------------------------------------------------------------------------------- snapshots
+
+
+def test_snapshots_belong_to_the_release_and_are_taken_of_published_versions(stand):
+    stand.push(replace(stand.stage, snapstart=True))
+    assert stand.live()["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}
+    assert not again(stand, replace(stand.stage, snapstart=True)).changed
+    changed = again(stand)
+    assert row(changed, "release").changes == ("snapstart: True -> False",)
+    assert (changed.version, stand.live()["SnapStart"]["ApplyOn"]) == ("2", "None")
+
+
+def test_what_no_snapshot_can_be_taken_of_does_not_become_live(stand, monkeypatch):
+    stand.push(replace(stand.stage, snapstart=True))
+    configuration = LambdaFunction.get_configuration
+    failed = {"State": "Failed", "StateReasonCode": "FunctionError.RuntimeInitError", "StateReason": "it ended"}
+
+    def failing(self, on_create=False):
+        return {**configuration(self, on_create), **(failed if str(self.version) == "2" else {})}
+
+    monkeypatch.setattr(LambdaFunction, "get_configuration", failing)
+    with pytest.raises(ReleaseError, match=r"version 2 .* no snapshot can .* of it: FunctionError.Runtime.*ended"):
+        stand.push(other_model(stand, snapstart=True))
+    assert stand.answers() == "model-2"

@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from thampi import names
-from thampi.aws import owned
+from thampi.aws import owned, provisioned
 from thampi.aws.ensured import Ensured
 from thampi.aws.patience import cure, patiently, writing
 from thampi.aws.session import Aws, absent_is_fine, code_of, doing
@@ -19,7 +19,10 @@ LATEST = "$LATEST"  # what is changed; callers never get it
 SERVED_TIME = "THAMPI_SERVED_TIME_UTC"  # of the push that changed something: another time alone is no difference
 
 # What a release is made of, besides the environment.
-_RELEASE = "image_uri architecture role_arn memory_mb timeout_s ephemeral_storage_mb subnet_ids security_group_ids"
+_RELEASE = (
+    "image_uri architecture role_arn memory_mb timeout_s ephemeral_storage_mb snapstart subnet_ids security_group_ids"
+)
+_SNAPSHOTS = "PublishedVersions"
 _SETTLING_S = 600  # an image of some GB takes minutes until it is ready
 _APPEARING_S = 20
 
@@ -35,6 +38,7 @@ class Function:
     memory_mb: int
     timeout_s: int
     ephemeral_storage_mb: int = 512
+    snapstart: bool = False  # versions start from a snapshot, which Lambda takes when they are published
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # values may be secret
     subnet_ids: tuple[str, ...] = ()
     security_group_ids: tuple[str, ...] = ()
@@ -197,6 +201,7 @@ def remove(aws: Aws, project: str, stage: str) -> bool:
     if found is None:
         return False
     owned.check(f"the function {name}", found.function.tags, names.tags(project, stage))
+    provisioned.remove_every(aws, name)
     _delete(aws, name)
     return True
 
@@ -231,6 +236,7 @@ def _found(answer: Mapping[str, Any]) -> Found:
             memory_mb=one["MemorySize"],
             timeout_s=one["Timeout"],
             ephemeral_storage_mb=one.get("EphemeralStorage", {}).get("Size", 512),
+            snapstart=one.get("SnapStart", {}).get("ApplyOn") == _SNAPSHOTS,
             environment=dict(one.get("Environment", {}).get("Variables", {})),
             subnet_ids=tuple(network.get("SubnetIds", ())),
             security_group_ids=tuple(network.get("SecurityGroupIds", ())),
@@ -276,6 +282,7 @@ def _parameters(wanted: Function) -> dict[str, Any]:
         "MemorySize": wanted.memory_mb,
         "Timeout": wanted.timeout_s,
         "EphemeralStorage": {"Size": wanted.ephemeral_storage_mb},
+        "SnapStart": {"ApplyOn": _SNAPSHOTS if wanted.snapstart else "None"},
         "Environment": {"Variables": dict(wanted.environment)},
         # Two empty lists leave the network.
         "VpcConfig": {"SubnetIds": sorted(wanted.subnet_ids), "SecurityGroupIds": sorted(wanted.security_group_ids)},

@@ -80,7 +80,9 @@ def publish(aws: Aws, wanted: Function, description: str) -> Version:
 
     Lambda gives back the newest version when nothing was changed since: a run that ended here publishes no second one,
     and the description is that of the first.
-    Raises ReleaseError when somebody changed the function meanwhile, CloudError when AWS refuses.
+    Where versions start from snapshots, Lambda starts it and takes one, which lasts as long as it loads.
+    Raises ReleaseError when somebody changed the function meanwhile, or no snapshot can be taken; CloudError when AWS
+    refuses.
     """
     name = wanted.name
     for _ in range(3):  # Lambda counts the revision on for reasons of its own, too
@@ -88,7 +90,7 @@ def publish(aws: Aws, wanted: Function, description: str) -> Version:
         _check_unmixed(f"the function {name} was changed by somebody else meanwhile", found.function, wanted)
         number = _publish(aws, found, description)
         if number is not None:
-            published = function.well(function.settled(aws, name, number))
+            published = _well(function.settled(aws, name, number))
             _check_unmixed(f"version {number} of {name} is not what was to be released", published.function, wanted)
             return Version(number, published.function.description, published.modified, published.code_sha256)
     raise ReleaseError(f"the function {name} is being changed by somebody else", hint=_SOMEBODY)
@@ -298,6 +300,17 @@ def _noted(alias: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 def _statement(statement_id: str, principal: str, source_arn: str) -> str:
     return f"{statement_id}-{sha256(f'{principal} {source_arn}'.encode()).hexdigest()[:8]}"
+
+
+def _well(published: Found) -> Found:
+    """Return a version that is ready; what Lambda started to take a snapshot of may have failed by itself."""
+    if published.function.snapstart and published.state == "Failed":
+        said = ": ".join(each for each in (published.reason_code, published.reason) if each) or "AWS gives no reason"
+        raise ReleaseError(
+            f"version {published.version} did not become live: no snapshot can be taken of it: {said}",
+            hint="`thampi logs` shows how it started; mend it and push again",
+        )
+    return function.well(published)
 
 
 def _check_unmixed(problem: str, found: Function, wanted: Function) -> None:

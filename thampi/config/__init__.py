@@ -40,6 +40,7 @@ def load(file: Path, stage: str, *, flags: Mapping[str, object], environ: Mappin
     given = {key: _plain(value) for key, value in flags.items() if value is not None}
     overrides = {key: environ[variable] for variable, key in VARIABLES.items() if environ.get(variable)}
     layers = {"": written, f"stages.{stage}.": _table(_table(written, "stages"), stage), "--": given}
+    in_file = {path: layer for path, layer in layers.items() if path != "--"}
     variable_of = {key: variable for variable, key in VARIABLES.items()}
     environment = _merged(layers, "environment")
     vpc = _merged(layers, "vpc")
@@ -53,6 +54,8 @@ def load(file: Path, stage: str, *, flags: Mapping[str, object], environ: Mappin
             *mistakes.check_variables(environ),
             *mistakes.check_environment(environment, environ),
             *mistakes.check_vpc(vpc),
+            *mistakes.check_concurrency(in_file),
+            *mistakes.check_snapstart(in_file),
         ],
     )
     folder = file.parent.resolve()

@@ -25,6 +25,7 @@ _Location = tuple[int | str, ...]
 _KINDS = {
     "string_type": "text in quotes",
     "int_type": "a whole number",
+    "bool_type": "true or false",
     "list_type": "a list, in [ ]",
     "dict_type": "a table",
     "model_type": "a table",
@@ -135,6 +136,49 @@ def check_vpc(vpc: Mapping[str, tuple[str, Any]]) -> list[str]:
         for key in ("subnet_ids", "security_group_ids")
         if not vpc.get(key, ("", []))[1]
     ]
+
+
+def check_concurrency(layers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Find what can't be kept ready beside a release; `layers` are those of the file by their paths, the last wins."""
+    found = _numbers(layers)
+    if not {"provisioned_concurrency", "reserved_concurrency"} <= set(found):
+        return []
+    (where, ready), (_, reserved) = found["provisioned_concurrency"], found["reserved_concurrency"]
+    if 2 * ready <= reserved:
+        return []
+    return [
+        f"{where}: should be at most half of reserved_concurrency, which is {reserved}, is {ready}: "
+        "a release starts its own before those of the old one are freed"
+    ]
+
+
+def check_snapstart(layers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Find what Lambda doesn't have together with snapshots.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html: no provisioned concurrency, and /tmp of 512 MB.
+    """
+    written = [layer["snapstart"] for layer in layers.values() if "snapstart" in layer]
+    if written[-1:] != [True]:
+        return []
+    found = _numbers(layers)
+    mistakes = []
+    if "provisioned_concurrency" in found:
+        why = "Lambda keeps no environments ready that it makes of snapshots (snapstart)"
+        mistakes.append(f"{found['provisioned_concurrency'][0]}: should be left out: {why}")
+    if found.get("ephemeral_storage_mb", ("", 0))[1] > 512:
+        why = "Lambda takes no snapshot of more than 512 MB of /tmp (snapstart)"
+        mistakes.append(f"{found['ephemeral_storage_mb'][0]}: should be left out: {why}")
+    return mistakes
+
+
+def _numbers(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, int]]:
+    """Return the numbers of a stage, each with the path where it is written."""
+    return {
+        key: (f"{place}{key}", value)
+        for place, layer in layers.items()
+        for key, value in layer.items()
+        if type(value) is int
+    }
 
 
 def _did_you_mean(word: str, known: Mapping[str, object] | tuple[str, ...]) -> str:

@@ -81,6 +81,8 @@ class Stage:
     keep_releases: int = 10
     keep_warm: str | None = None
     reserved_concurrency: int | None = None
+    provisioned_concurrency: int | None = None
+    snapstart: bool = False
     environment: Mapping[str, str] = field(default_factory=Masked)
     tags: Mapping[str, str] = field(default_factory=dict)
     vpc: Vpc | None = None

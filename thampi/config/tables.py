@@ -104,6 +104,8 @@ class StageTable(Table):
     keep_releases: Annotated[int, _between(1, 30)] = _ABSENT
     keep_warm: Annotated[str, _rule(rules.wrong_schedule)] = _ABSENT
     reserved_concurrency: Annotated[int, _between(1, 100_000)] = _ABSENT
+    provisioned_concurrency: Annotated[int, _between(1, 100_000)] = _ABSENT
+    snapstart: bool = _ABSENT
     environment: _Environment = _ABSENT
     tags: _Tags = _ABSENT
     vpc: VpcTable = _ABSENT

@@ -62,6 +62,7 @@ def served_function(
         memory_mb=stage.memory_mb,
         timeout_s=stage.timeout_s,
         ephemeral_storage_mb=stage.ephemeral_storage_mb,
+        snapstart=stage.snapstart,
         environment=_environment(stage, place, about, manifest_sha256, served_time_utc),
         subnet_ids=stage.vpc.subnet_ids if stage.vpc else (),
         security_group_ids=stage.vpc.security_group_ids if stage.vpc else (),

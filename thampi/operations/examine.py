@@ -8,7 +8,7 @@ from thampi import names
 from thampi.aws import buckets, function, gateway, logs, registry, release, role, store
 from thampi.config import Stage
 from thampi.errors import BundleError
-from thampi.operations import desired, ground, sharing, warmth
+from thampi.operations import desired, ground, provisioning, sharing, warmth
 from thampi.operations.place import Place
 from thampi.runtime.bundle import About
 
@@ -106,6 +106,9 @@ def examine(
         *_examine_endpoint(stage, place, found_api, callers),
         *(Row(*each) for each in warmth.examine(stage, place, latest, callers)),
     ]
+    ready = provisioning.examine(stage, place, live, reserved=latest.reserved if latest else None)
+    if ready:
+        rows.append(Row("provisioned", names.function(stage.name, stage.stage), "changed", ready))
     url = gateway.url(aws, found_api.api_id, stage.name, stage.stage) if found_api else ""
     return Pushed(url, tuple(rows), live.version if live else "")
 

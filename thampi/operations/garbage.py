@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from thampi import names
-from thampi.aws import function, lock, registry, release, store
+from thampi.aws import function, lock, provisioned, registry, release, store
 from thampi.aws.lock import Lock
 from thampi.aws.release import Version
 from thampi.config import Stage
@@ -55,6 +55,8 @@ def collect(stage: Stage, place: Place, held: Lock, *, say: Say, thorough: bool 
     """
     versions = old_versions(stage, place)
     name = names.function(stage.name, stage.stage)
+    if versions:
+        provisioned.remove_every(place.aws, name, versions)
     for number in versions:
         held.check()
         release.remove_version(place.aws, name, number)

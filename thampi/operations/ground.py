@@ -17,6 +17,8 @@ from thampi.operations import desired
 from thampi.operations.place import Place
 from thampi.version import __version__
 
+UNKNOWN = "unknown"  # a digest that no settings make
+
 
 def digest(stage: Stage, place: Place) -> str:
     """Return a digest of what lies around the function; another thampi may make it in another way."""
@@ -32,6 +34,8 @@ def digest(stage: Stage, place: Place) -> str:
         "endpoint": asdict(desired.endpoint(stage, place)),
         "tags": {**stage.tags, **names.tags(stage.name, stage.stage)},
     }
+    if stage.provisioned_concurrency is not None:
+        parts["provisioned"] = stage.provisioned_concurrency
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

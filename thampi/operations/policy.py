@@ -12,9 +12,11 @@ from thampi.config import Stage
 from thampi.operations.place import Place
 
 _LAMBDA = (
-    "AddPermission CreateAlias CreateFunction DeleteFunction DeleteFunctionConcurrency GetAlias GetFunction GetPolicy "
-    "InvokeFunction ListAliases ListTags ListVersionsByFunction PublishVersion PutFunctionConcurrency RemovePermission "
-    "TagResource UpdateAlias UpdateFunctionCode UpdateFunctionConfiguration"
+    "AddPermission CreateAlias CreateFunction DeleteFunction DeleteFunctionConcurrency "
+    "DeleteProvisionedConcurrencyConfig GetAlias GetFunction GetPolicy GetProvisionedConcurrencyConfig InvokeFunction "
+    "ListAliases ListProvisionedConcurrencyConfigs ListTags ListVersionsByFunction PublishVersion "
+    "PutFunctionConcurrency PutProvisionedConcurrencyConfig RemovePermission TagResource UpdateAlias "
+    "UpdateFunctionCode UpdateFunctionConfiguration"
 )
 _BUCKET = (
     "CreateBucket DeleteBucket GetBucketPublicAccessBlock GetBucketTagging GetBucketVersioning "

@@ -6,7 +6,7 @@ from thampi import names
 from thampi.aws import lock, release
 from thampi.config import Stage
 from thampi.errors import ReleaseError
-from thampi.operations import sharing
+from thampi.operations import provisioning, sharing
 from thampi.operations.place import Place, who
 from thampi.operations.rollback import Moved
 
@@ -28,7 +28,7 @@ def promote(
     Raises ReleaseError when there is no candidate, or another one; nothing has changed then.
     """
     aws, name = place.aws, names.function(stage.name, stage.stage)
-    with lock.hold(aws, place.bucket, stage.name, stage.stage, who=who(), force=force):
+    with lock.hold(aws, place.bucket, stage.name, stage.stage, who=who(), force=force) as held:
         live = sharing.read_live(stage, place)
         if live.candidate is None or version not in (None, live.candidate[0]):
             raise ReleaseError(
@@ -36,9 +36,14 @@ def promote(
                 hint=f"thampi push {stage.stage} --canary 10",
             )
         sharing.tell(live, say)
-        number, _ = live.candidate
-        if to is None or to >= 100:
-            moved = release.point_live(aws, name, number, live)
-            return Moved(number, live.version, moved.changes)
-        moved = release.point_live(aws, name, live.version, live, share=(number, to / 100))
-    return Moved(live.version, live.version, moved.changes)
+        number, before = live.candidate[0], live
+        share = None if to is None or to >= 100 else to
+        now, warmed = provisioning.allocate(stage, place, number, live, share=share, say=say)
+        held.check()
+        if share is None:
+            moved, version_, serving = release.point_live(aws, name, number, now), number, {number: 1.0}
+        else:
+            moved = release.point_live(aws, name, live.version, now, share=(number, share / 100))
+            version_, serving = live.version, {live.version: 1.0, number: share / 100}
+        freed = provisioning.settle(stage, place, before, serving)
+    return Moved(version_, before.version, (*moved.changes, *warmed, *freed))

@@ -10,7 +10,8 @@ The order, and why it is this one:
    comes with the image) and the ground that the function stands on (its log group before Lambda makes one without
    retention, its role) depend on nothing of each other and are made side by side. None of them can be seen by callers.
 5. The function's $LATEST is made so, and published as a version. Callers still get the old one.
-6. The version itself is asked to answer the bundle's example. If it can't, it never becomes live: ReleaseError.
+6. The version itself is asked to answer the bundle's example. If it can't, it never becomes live: ReleaseError. Where
+   environments are to stand ready, those of the version do so before it gets calls (see `provisioning`).
 7. An endpoint that is to be stricter becomes so before the release that counts on it.
 8. The alias `live` moves. This one call is the release.
 9. The permission for the endpoint, and the rest of the endpoint: what is loosened is loosened last.
@@ -33,7 +34,7 @@ from thampi.aws import buckets, function, gateway, lock, logs, registry, release
 from thampi.aws.ensured import Ensured
 from thampi.config import Stage
 from thampi.errors import CloudError
-from thampi.operations import cold_start, desired, examine, garbage, ground, refusal, sharing, warmth
+from thampi.operations import cold_start, desired, examine, garbage, ground, provisioning, refusal, sharing, warmth
 from thampi.operations.place import Place, who
 
 Say = Callable[[str], None]
@@ -104,6 +105,7 @@ def push(
             role_is_new=any(row.thing == "role" and row.action != "left" for row in around),
         )
         api, permission = _endpoint(stage, place)
+        ready = _settle(stage, place, live, version, canary)
         warm = warmth.ensure(stage, place)
         _note_ground(stage, place)
         garbage.after_flip(stage, place, held, say=say)
@@ -122,6 +124,7 @@ def push(
         ),
         examine.Row("permission", permission.value, permission.action),
         *(examine.Row(*each) for each in warm),
+        *ready,
     )
     return examine.Pushed(gateway.url(aws, api.value.api_id, stage.name, stage.stage), rows, version, trial_ms)
 
@@ -162,11 +165,13 @@ def _push_release(
         released, version, trial_ms, _ = _release(
             stage, plan, place, known.image.digest, model, held.check, say, live=known.live, canary=canary
         )
+        ready = _settle(stage, place, known.live, version, canary)
         garbage.after_flip(stage, place, held, say=say)
     rows = (
         _model_row(stage, plan, model, "left"),
         examine.Row("image", plan.model.digest, "left"),
         released,
+        *ready,
     )
     return examine.Pushed(url, rows, version, trial_ms)
 
@@ -248,8 +253,10 @@ def _release(
         action = "changed" if tags else moved.action
         return examine.Row("release", live.version, action, (*tags, *moved.changes)), live.version, 0, ()
     if live is not None and live.candidate and sharing.lines(aws, wanted, live, canary) is not None:
-        moved = sharing.flip(aws, wanted.name, live.candidate[0], live, canary, say)
-        return examine.Row("candidate", live.candidate[0], moved.action, moved.changes), live.candidate[0], 0, ()
+        old = live.candidate[0]
+        live, warmed = provisioning.allocate(stage, place, old, live, share=canary, say=say)
+        moved = sharing.flip(aws, wanted.name, old, live, canary, say)
+        return examine.Row("candidate", old, moved.action, (*moved.changes, *warmed)), old, 0, ()
     function.ensure(aws, wanted)
     description = release.describe(model=plan.about.instance_id, recipe=plan.model.digest, when=now, who=who())
     version = release.publish(aws, wanted, description)
@@ -261,6 +268,8 @@ def _release(
         raise refusal.of_trial(stage, version.number, live, tried)
     for sentence in cold_start.told(tried.log_tail.splitlines(), stage.memory_mb):
         say(sentence)
+    share = canary if live is not None else None
+    live, warmed = provisioning.allocate(stage, place, version.number, live, share=share, say=say)
     check()
     tightened: tuple[str, ...] = ()
     if not ground.is_laid(stage, place, live):
@@ -271,11 +280,22 @@ def _release(
     thing = "candidate" if canary is not None and live is not None else "release"
     shares = [line for line in moved.changes if line.startswith("share")]
     return (
-        examine.Row(thing, version.number, moved.action, (*differences, *shares)),
+        examine.Row(thing, version.number, moved.action, (*differences, *shares, *warmed)),
         version.number,
         tried.duration_ms,
         tightened,
     )
+
+
+def _settle(
+    stage: Stage, place: Place, live: release.Live | None, version: str, canary: float | None
+) -> list[examine.Row]:
+    """Free what stood ready for what gets no calls any more; `live` is what was live before."""
+    serving = {version: 1.0}
+    if canary is not None and live is not None and version != live.version:
+        serving = {live.version: 1.0, version: canary / 100}
+    lines = provisioning.settle(stage, place, live, serving)
+    return [examine.Row("provisioned", names.function(stage.name, stage.stage), "changed", lines)] if lines else []
 
 
 def _note_ground(stage: Stage, place: Place) -> None:

@@ -12,7 +12,7 @@ from thampi.aws.function import Function
 from thampi.aws.release import Live
 from thampi.config import Stage
 from thampi.errors import ReleaseError
-from thampi.operations import refusal, sharing
+from thampi.operations import provisioning, refusal, sharing
 from thampi.operations.place import Place, who
 
 Say = Callable[[str], None]
@@ -40,7 +40,8 @@ def rollback(stage: Stage, place: Place, *, to: str | None = None, say: Say, for
         sharing.tell(live, say)
         if to in (None, live.version) and live.candidate:
             moved = release.point_live(aws, name, live.version, live)
-            return Moved(live.version, live.version, moved.changes)
+            freed = provisioning.settle(stage, place, live, {live.version: 1.0})
+            return Moved(live.version, live.version, (*moved.changes, *freed))
         number = to or _previous(stage, live)
         if number == live.version:
             return Moved(number, number, ())
@@ -49,9 +50,11 @@ def rollback(stage: Stage, place: Place, *, to: str | None = None, say: Say, for
         tried = trial.try_out(aws, name, number, {"thampi": "trial"}, wanted.timeout_s)
         if not tried.ok:
             raise refusal.of_trial(stage, number, live, tried)
+        now, warmed = provisioning.allocate(stage, place, number, live, say=say)
         held.check()
-        moved = release.point_live(aws, name, number, live)
-    return Moved(number, live.version, moved.changes, tried.duration_ms)
+        moved = release.point_live(aws, name, number, now)
+        freed = provisioning.settle(stage, place, live, {number: 1.0})
+    return Moved(number, live.version, (*moved.changes, *warmed, *freed), tried.duration_ms)
 
 
 def end_canary(stage: Stage, place: Place, version: str, *, force: bool = False) -> None:
@@ -61,6 +64,7 @@ def end_canary(stage: Stage, place: Place, version: str, *, force: bool = False)
         live = sharing.read_live(stage, place)
         if live.candidate and live.candidate[0] == version:
             release.point_live(aws, name, live.version, live)
+            provisioning.settle(stage, place, live, {live.version: 1.0})
 
 
 def _previous(stage: Stage, live: Live) -> str:

@@ -43,6 +43,13 @@ class Model(ABC):
     def initialize(self, context: Context) -> None:  # noqa: B027 - empty on purpose: most models need no more
         """Prepare what can't be saved (a connection, a session); called once, before the first request."""
 
+    def restored(self, context: Context) -> None:  # noqa: B027 - empty on purpose, like initialize
+        """Renew what environments of one snapshot must not share (connections, ids, generators of your own).
+
+        Called in each environment that starts from a snapshot (`snapstart = true`), before its first request, and after
+        the generators of random, numpy and torch were seeded anew.
+        """
+
     @abstractmethod
     def predict(self, args: Any, context: Context) -> Any:
         """Return the answer to one request.

@@ -80,6 +80,7 @@ def _ministack(folder: Path) -> tuple[Any, Callable[[], Any], Callable[..., None
 
     functions.keep_versions_apart(lambda_svc)
     functions.limit_containers(lambda_svc, docker)
+    functions.list_what_is_provisioned(lambda_svc)
     keeping.keep_layers_in_files(ecr, responses.AccountRegionScopedDict, folder / "layers")
     return app.app, app._build_persistence_save_dict, persistence.save_all
 

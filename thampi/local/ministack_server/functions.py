@@ -37,6 +37,21 @@ def _is_of(key: str, account: str, name: str) -> bool:
     return parts[0] == account and parts[2] == name
 
 
+def list_what_is_provisioned(lambda_service: Any) -> None:
+    """Answer ListProvisionedConcurrencyConfigs: ministack takes it for a question about $LATEST, which has none."""
+    read_one = lambda_service._get_provisioned_concurrency
+
+    def read(name: str, qualifier: str | None) -> Any:
+        record = None if qualifier else lambda_service._functions.get(name)
+        if record is None:
+            return read_one(name, qualifier)
+        arn, versions = lambda_service._func_arn(name), record.get("provisioned_concurrency", {})
+        listed = [{"FunctionArn": f"{arn}:{version}", **each} for version, each in versions.items()]
+        return lambda_service.json_response({"ProvisionedConcurrencyConfigs": listed})
+
+    lambda_service._get_provisioned_concurrency = read
+
+
 def limit_containers(lambda_service: Any, docker_library: Any) -> None:
     """Give a function's container what Lambda gives, and refuse all other containers.
 
