@@ -4,9 +4,8 @@ import hashlib
 from collections.abc import Mapping
 
 from thampi import names
-from thampi.aws import function, logs, registry, release, role
+from thampi.aws import function, logs, registry, role
 from thampi.aws.function import Function
-from thampi.aws.gateway import Endpoint
 from thampi.aws.logs import LogGroup
 from thampi.aws.registry import Repository
 from thampi.aws.role import Role
@@ -16,7 +15,6 @@ from thampi.runtime import bundle
 from thampi.runtime.bundle import About
 
 ARCHITECTURES = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}  # docker's word, Lambda's word
-PERMISSION = "thampi-api"
 
 
 def bucket_tags(stage: Stage) -> dict[str, str]:
@@ -63,17 +61,6 @@ def served_function(
     )
 
 
-def endpoint(stage: Stage, place: Place) -> Endpoint:
-    """Return the HTTP API in front of what is live."""
-    return Endpoint(
-        project=stage.name,
-        stage=stage.stage,
-        target=release.arn(place.aws, names.function(stage.name, stage.stage)),
-        auth=stage.auth,
-        tags={**stage.tags, **names.tags(stage.name, stage.stage)},
-    )
-
-
 def manifest_sha256(stage: Stage) -> str:
     """Return the hash of the bundle's thampi.json, which vouches for all the rest of it."""
     return hashlib.sha256(bundle.read_manifest(stage.model_dir)).hexdigest()
@@ -91,5 +78,6 @@ def _environment(
         "THAMPI_NAME": stage.name,
         "THAMPI_STAGE": stage.stage,
         "THAMPI_MAX_BODY_MB": str(stage.max_body_mb),
+        **({} if stage.api.page else {"THAMPI_PAGE": "false"}),
         function.SERVED_TIME: served_time_utc,
     }

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from thampi import names
 from thampi.aws.release import Live
 from thampi.config import Stage
-from thampi.operations import desired
+from thampi.operations import desired, endpoint
 from thampi.operations.place import Place
 from thampi.version import __version__
 
@@ -27,7 +27,7 @@ def digest(stage: Stage, place: Place) -> str:
         "role": asdict(role) if role else stage.role_arn,
         "schedule": stage.keep_warm,
         "concurrency": stage.reserved_concurrency,
-        "endpoint": asdict(desired.endpoint(stage, place)),
+        "endpoint": [stage.api.type, asdict(endpoint.wanted(stage, place))],
         "tags": {**stage.tags, **names.tags(stage.name, stage.stage)},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
