@@ -1,9 +1,11 @@
-"""What a warm request costs: our handler against a stock awslambdaric handler that echoes.
+"""What a warm request costs: our handler against a stock awslambdaric handler that echoes, and against itself.
 
 Each side is a fresh process of its own, asked by the same thin Lambda Runtime API, and answers with the numbers that it
 was sent. The stock one is the least that anyone could write, `return event`, called directly: JSON in, a dict out,
 encoded by awslambdaric. Ours is asked by a function URL's event, whose body is JSON inside of JSON both ways, and
-directly. A time is from the event's first byte to the answer's last; a round's is the median of its requests.
+directly; and once more for a model whose requests are checked by its signature and go through `before` and `after`,
+against the plain one. A time is from the event's first byte to the answer's last; a round's is the median of its
+requests.
 
     python -m benchmarks.request [--quick] [--json PATH]
 """
@@ -27,7 +29,12 @@ from benchmarks import measuring
 from benchmarks.measuring import Row
 from thampi import runtime_files
 
-BOUNDS = {"1 KB URL event / stock echo": 0.85, "1 MB URL event / stock echo": 0.20}
+BOUNDS = {
+    "1 KB URL event / stock echo": 0.85,
+    "1 MB URL event / stock echo": 0.20,
+    "1 KB described / URL event": 1.10,
+    "1 MB described / URL event": 1.10,
+}
 PATIENCE_S = 900  # for an answer: the longest that Lambda lets a request take
 STOCK = "def handler(event, context):\n    return event\n"
 
@@ -37,6 +44,19 @@ class Echo(thampi.Model):
 
     def predict(self, args: Any, context: thampi.Context) -> Any:
         return args
+
+
+class Described(thampi.Model):
+    """Does as much, says by its hints what it takes and gives, and has both hooks."""
+
+    def before(self, data: list[float], context: thampi.Context) -> Any:
+        return data
+
+    def predict(self, args: Any, context: thampi.Context) -> Any:
+        return args
+
+    def after(self, result: Any, context: thampi.Context) -> list[float]:
+        return result
 
 
 class Environment:
@@ -137,15 +157,25 @@ def url_event(body: str) -> bytes:
 
 
 def contender(
-    start: Callable[[], Environment], event: bytes, wanted: Any, found_in: Callable[[Any], Any], count: int
+    start: Callable[[], Environment],
+    event: bytes,
+    wanted: Any,
+    found_in: Callable[[Any], Any],
+    count: int,
+    refused: bytes | None = None,
 ) -> Callable[[], float]:
-    """Return a turn: a fresh process, some requests to get warm, and the median of `count` more, in microseconds."""
+    """Return a turn: a fresh process, some requests to get warm, and the median of `count` more, in microseconds.
+
+    The answer has to be `wanted`; an event that has to be `refused` shows that requests are checked.
+    """
 
     def turn() -> float:
         with start() as environment:
             _, answer = environment.invoke(event)
             if found_in(json.loads(answer)) != wanted:
                 raise RuntimeError(f"a wrong answer: {answer[:500]!r}")
+            if refused is not None and json.loads(environment.invoke(refused)[1])["statusCode"] != 422:
+                raise RuntimeError("a wrong request was not refused")
             for _ in range(count // 4):
                 environment.invoke(event)
             return statistics.median(environment.invoke(event)[0] for _ in range(count)) * 1e6
@@ -154,28 +184,32 @@ def contender(
 
 
 def measure(folder: Path, size: str, data: list[float], rounds: int, count: int) -> list[Row]:
-    """Let the three sides take their turns with one size of data."""
-    ours = {"PYTHONPATH": str(folder / "opt"), "THAMPI_MODEL": str(folder / "echo"), "THAMPI_NAME": "iris"}
+    """Let the sides take their turns with one size of data."""
+    opt = str(folder / "opt")
 
-    def start_ours() -> Environment:
-        return Environment("thampi_handler", **ours)
+    def start_ours(model: str = "echo") -> Environment:
+        where = str(folder / model)
+        return Environment("thampi_handler", PYTHONPATH=opt, THAMPI_MODEL=where, THAMPI_NAME="iris")
+
+    def result_of(answer: Any) -> Any:
+        return json.loads(answer["body"])["result"]
 
     def start_stock() -> Environment:
         return Environment("awslambdaric", "stock.handler", PYTHONPATH=str(folder))
 
     body = json.dumps({"data": data})
+    wrong = url_event(json.dumps({"data": [*data[:-1], "x"]}))
     turns = {
         "stock echo": contender(start_stock, body.encode(), data, lambda answer: answer["data"], count),
-        "URL event": contender(
-            start_ours, url_event(body), data, lambda answer: json.loads(answer["body"])["result"], count
-        ),
+        "URL event": contender(start_ours, url_event(body), data, result_of, count),
+        "described": contender(lambda: start_ours("described"), url_event(body), data, result_of, count, wrong),
         "direct": contender(start_ours, body.encode(), data, lambda answer: answer["result"], count),
     }
     found = measuring.interleaved(turns, rounds)
     rows = [Row(f"{size} {name}, p50 us", statistics.median(times)) for name, times in found.items()]
-    for name in ("URL event", "direct"):
-        metric = f"{size} {name} / stock echo"
-        rows.append(Row(metric, measuring.median_ratio(found[name], found["stock echo"]), BOUNDS.get(metric)))
+    for name, peer in (("URL event", "stock echo"), ("direct", "stock echo"), ("described", "URL event")):
+        metric = f"{size} {name} / {peer}"
+        rows.append(Row(metric, measuring.median_ratio(found[name], found[peer]), BOUNDS.get(metric)))
     return rows
 
 
@@ -191,6 +225,7 @@ def main() -> int:
         runtime_files.stage_runtime(folder / "opt")
         (folder / "stock.py").write_text(STOCK, "utf-8")
         thampi.save(Echo(), "echo", folder, verify=False)
+        thampi.save(Described(), "described", folder, verify=False)
         rows = measure(folder, "1 KB", numbers(1024), rounds, 400 if asked.quick else 1000)
         rows += measure(folder, "1 MB", numbers(1024 * 1024), rounds, 8 if asked.quick else 40)
     return measuring.report(rows, asked.json)

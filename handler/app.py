@@ -3,13 +3,14 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from thampi.errors import BundleError
 from thampi.runtime.encoding import encode
 from thampi.runtime.model import BadRequest, Context
+from thampi.runtime.signature.mistakes import InvalidDataError, WrongBatchError
 
 from . import control, events, journal, payload, routes
 from .control import ModelFailed
@@ -19,10 +20,18 @@ from .routes import Route
 from .settings import Settings
 from .startup import Startup
 
+if TYPE_CHECKING:
+    from thampi.runtime.calling import Ask
+
+    from .telling import Telling
+
 log = logging.getLogger("thampi")
 
 # Lambda refuses an event of more than 6 MB; its emulator cuts it off there, and what is left is no JSON.
 _CUT_OFF = 6_000_000
+# Lambda counts all of a response: "Exceeded maximum allowed payload size (6291556 bytes)".
+_LARGEST_ANSWER = 6_291_556
+_ROOM = 64 * 1024  # for status and headers
 
 
 class Invocation(Protocol):
@@ -43,6 +52,7 @@ class Application:
         self._settings, self._startup = settings, startup
         self._journal = journal.Journal(settings, write)
         self._cold = not settings.waits_for_init
+        self._telling: Telling | None = None
 
     def handle(self, event: Any, invocation: Invocation) -> Any:
         """Answer one event: a proxy response for a proxy event, the body itself (bytes) for a direct one."""
@@ -52,7 +62,7 @@ class Application:
             return control.answer(
                 event["thampi"],
                 self._startup,
-                lambda data: self._predict(data, {}, invocation),
+                lambda data: self._predict_directly(data, invocation),
                 invocation.aws_request_id,
             )
         if isinstance(event, bytes) and len(event) >= _CUT_OFF:
@@ -73,14 +83,20 @@ class Application:
             refusal = _refusal(error, request_id)
             status, body = refusal.status, refusal.body(request_id)
             headers |= refusal.headers
+        response = events.write(request, status, body, headers)
+        # As a text in JSON a body gets longer, at most twice as long.
+        if len(body) > _LARGEST_ANSWER // 2 - _ROOM and (size := events.size_of(response, body)) > _LARGEST_ANSWER:
+            refusal = _answer_too_large(size)
+            status = refusal.status
+            response = events.write(request, status, refusal.body(request_id), headers)
         self._note(request_id, route or "none", status, began)
-        return events.write(request, status, body, headers)
+        return response
 
     def _direct(self, event: Any, invocation: Invocation, began: float) -> bytes:
         """Answer a direct call; a refusal is an answer, too, and what is our fault is raised, for Lambda to count."""
         request_id = invocation.aws_request_id
         try:
-            body = self._predict(payload.data_of(event), {}, invocation)
+            body = self._predict_directly(payload.data_of(event), invocation)
         except Exception as error:
             refusal = _refusal(error, request_id)
             self._note(request_id, "direct", refusal.status, began)
@@ -114,7 +130,7 @@ class Application:
         """Return status and body, and add to the headers what belongs to them; raise a Refusal instead."""
         if route is None:
             shown = f"/{self._settings.name or '{name}'}"
-            there = f"POST {shown}/predict, GET {shown}/ping and GET {shown}"
+            there = f"POST {shown}/predict, GET {shown}/ping, GET {shown} and GET {shown}/openapi.json"
             raise Refusal(404, "not_found", f"nothing is at {request.path}; there are {there}")
         allowed = routes.METHODS[route]
         if request.method not in allowed:
@@ -126,10 +142,17 @@ class Application:
         if route == "predict":
             data = payload.data_of(payload.json_of(request, self._settings.max_body_bytes))
             return 200, self._predict(data, request.headers, invocation)
-        return 200, self._ping() if route == "ping" else self._about()
+        return 200, self._ping() if route == "ping" else self._told(route, request, headers)
+
+    def _predict_directly(self, data: Any, invocation: Invocation) -> bytes:
+        """Return what a direct caller gets; refuse an answer that Lambda would not let through."""
+        body = self._predict(data, {}, invocation)
+        if len(body) > _LARGEST_ANSWER:
+            raise _answer_too_large(len(body))
+        return body
 
     def _predict(self, data: Any, headers: Mapping[str, str], invocation: Invocation) -> bytes:
-        model = self._loaded()
+        ask = self._asking()
         context = Context(
             request_id=invocation.aws_request_id,
             headers=headers,
@@ -139,9 +162,14 @@ class Application:
             _remaining=invocation.get_remaining_time_in_millis,
         )
         try:
-            result = model.predict(data, context)
+            result = ask(data, context)
         except BadRequest as error:
             raise Refusal(400, "bad_request", str(error)) from None
+        except InvalidDataError as error:
+            raise Refusal(422, "invalid_data", str(error), mistakes=error.mistakes) from None
+        except WrongBatchError as error:
+            log.error("request %s: %s", invocation.aws_request_id, error)
+            raise Refusal(500, "model_failed", str(error)) from None
         except KeyboardInterrupt:
             raise
         except BaseException:  # a model that calls sys.exit() must not take the environment with it
@@ -155,36 +183,41 @@ class Application:
             message = "the model's answer has no form in JSON; the log has the reason under the request's id"
             raise Refusal(500, "model_failed", message) from None
 
-    def _loaded(self) -> Any:
+    def _asking(self) -> "Ask":
         try:
-            return self._startup.model()
+            return self._startup.asking()
         except BundleError as error:
             raise unavailable(error) from None
 
     def _ping(self) -> bytes:
         """Say that the environment lives, without calling the model; 503 as long as it can't be loaded."""
-        self._loaded()
+        self._asking()
         return orjson.dumps({"ping": "pong"})
 
-    def _about(self) -> bytes:
+    def _told(self, route: Route, request: Request, headers: dict[str, str]) -> bytes:
         """Say what is served; a model that can't be loaded is described as long as its thampi.json can be read."""
         try:
             about = self._startup.about()
         except BundleError as error:
             raise unavailable(error) from None
-        return orjson.dumps(
-            {
-                "name": self._settings.name,
-                "stage": self._settings.stage,
-                "properties": self._properties(),
-                "python": about.python,
-                "distributions": about.distributions,
-                "example": about.example,
-            }
-        )
+        if self._telling is None:
+            from .telling import Telling  # no prediction waits for it
+
+            self._telling = Telling(self._settings)
+        return self._telling.answer(route, request, about, headers)
 
     def _properties(self) -> dict[str, Any]:
         return self._startup.about().properties(self._settings.served_time_utc)
+
+
+def _answer_too_large(size: int) -> Refusal:
+    """Return what is said instead of an answer that Lambda would throw away, for words of its own."""
+    return Refusal(
+        413,
+        "too_large",
+        f"the model's answer has {size:,} bytes as Lambda counts it, and the limit is {_LARGEST_ANSWER:,}: ask for "
+        "less at a time, or have the model write it to S3 and answer where it is",
+    )
 
 
 def _refusal(error: Exception, request_id: str) -> Refusal:

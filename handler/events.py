@@ -8,7 +8,10 @@ import base64
 import binascii
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeGuard
+
+import orjson
 
 Shape = Literal["v2", "v1", "alb"]
 
@@ -23,6 +26,7 @@ class Request(NamedTuple):
     body: bytes | None  # None: it is no text, or marked as base64 and isn't
     prefix: str = ""  # what a gateway may have put before our path: its stage; "*": a custom domain's mapping
     multi_value: bool = False
+    context: Mapping[str, Any] = MappingProxyType({})  # the event's requestContext: who asks, and by which front
 
 
 def read(event: Any) -> Request | None:
@@ -39,7 +43,7 @@ def read(event: Any) -> Request | None:
 
 
 def write(request: Request, status: int, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
-    """Return an answer, whose body is JSON or nothing, as the proxy response that the front of `request` expects."""
+    """Return an answer, whose body is text or nothing, as the proxy response that the front of `request` expects."""
     response: dict[str, Any] = {
         "statusCode": status,
         "headers": headers,
@@ -53,6 +57,14 @@ def write(request: Request, status: int, body: bytes, headers: dict[str, str]) -
     return response
 
 
+def size_of(response: Mapping[str, Any], body: bytes) -> int:
+    """Return the bytes of a response as Lambda counts them: in JSON, where each quote and backslash of the body is two.
+
+    `body` is the response's, and JSON itself, so that nothing else in it needs a backslash; it is not written again.
+    """
+    return len(orjson.dumps({**response, "body": ""})) + len(body) + body.count(b'"') + body.count(b"\\")
+
+
 def _version_2(event: Mapping[str, Any], context: Mapping[str, Any]) -> Request:
     """HTTP APIs and function URLs: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html."""
     http = context["http"]
@@ -63,6 +75,7 @@ def _version_2(event: Mapping[str, Any], context: Mapping[str, Any]) -> Request:
         _headers(event),
         _body(event),
         _prefix(context),
+        context=context,
     )
 
 
@@ -77,6 +90,7 @@ def _version_1(event: Mapping[str, Any], context: Mapping[str, Any]) -> Request:
         _body(event),
         _prefix(context),
         multi_value=not event.get("headers") and isinstance(event.get("multiValueHeaders"), dict),
+        context=context,
     )
 
 

@@ -1,16 +1,20 @@
-"""Which path means what: `/{name}`, `/{name}/predict`, `/{name}/ping`, behind whatever a gateway put before them."""
+"""Which path means what: `/{name}`, `/{name}/predict`, `/{name}/ping`, `/{name}/openapi.json`.
+
+Whatever a gateway put before them is taken off.
+"""
 
 from functools import lru_cache
 from typing import Literal
 
 from .events import Request
 
-Route = Literal["about", "predict", "ping"]
+Route = Literal["about", "predict", "ping", "openapi"]
 
 METHODS: dict[Route, tuple[str, ...]] = {
     "about": ("GET", "HEAD", "OPTIONS"),
     "predict": ("POST", "OPTIONS"),
     "ping": ("GET", "HEAD", "OPTIONS"),
+    "openapi": ("GET", "HEAD", "OPTIONS"),
 }
 
 
@@ -45,6 +49,8 @@ def _exact(segments: list[str], name: str) -> Route | None:
             return "predict"
         case ["ping"]:
             return "ping"
+        case ["openapi.json"]:
+            return "openapi"
     return None
 
 

@@ -26,6 +26,7 @@ class Settings:
     waits_for_init: bool  # provisioned concurrency or a snapshot: there a broken model must fail the init
     from_snapshot: bool = False  # it is to become one, and what requests meet is made of it
     memory_mb: int = 0  # what the environment may hold; 0: nobody said
+    page: bool = True  # browsers get the page to try the model
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -41,6 +42,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         version=environ.get("AWS_LAMBDA_FUNCTION_VERSION") or "$LATEST",
         files=_files(environ.get("THAMPI_FILES", "")),
         memory_mb=_whole(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")),
+        page=_page(environ.get("THAMPI_PAGE") or "true"),
         waits_for_init=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
         in ("provisioned-concurrency", "snap-start"),
         from_snapshot=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
@@ -65,6 +67,12 @@ def _files(text: str) -> dict[str, int]:
             raise ConfigError(f"THAMPI_FILES is {text!r}", hint="`thampi push` sets it, like model-1a2b3c4d.pkl=8121")
         found[name] = int(size)
     return found
+
+
+def _page(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ConfigError(f"THAMPI_PAGE is {text!r}", hint="it is true or false; `thampi push` sets it")
+    return text == "true"
 
 
 def _whole(text: str) -> int:

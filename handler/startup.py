@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import get_ident
+from typing import TYPE_CHECKING, Any
 
 from thampi.errors import BundleError
 from thampi.runtime import loading, s3
@@ -17,6 +18,10 @@ from thampi.runtime.model import Context, Model
 from . import cold_start, journal
 from .cold_start import ColdStart
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from thampi.runtime.calling import Ask
+    from thampi.runtime.signature.checking import Checker
 
 log = logging.getLogger("thampi")
 
@@ -42,6 +47,7 @@ class Startup:
         self._about: About | None = None
         self._took: dict[str, float] = {}
         self._loaded: Model | None = None  # unpickled
+        self._ask: Ask | None = None  # asks it: checks the data, runs its hooks
         self._ready: Model | None = None  # and initialized
         self._busy: int | None = None  # the thread that loads
         self.failure: BundleError | None = None
@@ -96,6 +102,12 @@ class Startup:
         if self._ready is not None:
             self._ready.restored(self._context())
 
+    def asking(self) -> "Ask":
+        """Return the function that asks the model; raises as `model` does."""
+        self.model()
+        assert self._ask is not None
+        return self._ask
+
     def about(self) -> About:
         """Return what is known of the model, which may be readable even where the model itself is not."""
         if self._about is None:
@@ -135,8 +147,10 @@ class Startup:
         loading.check_python(about, self._settings.model)
         began = time.perf_counter()
         self._import(about)
+        checker = _checker(about)
         self._took["import_ms"] = _ms_since(began)
         model = self._loading.model()
+        self._ask = _asking(model, about, checker, self._loading.types)
         figures = self._loading.figures()
         self._took |= {
             "fetch_ms": figures.fetch_ms,
@@ -173,6 +187,23 @@ class Startup:
         )
         with contextlib.suppress(OSError):
             self._write(took.line())
+
+
+def _checker(about: About) -> "Checker | None":
+    """Compile the signature, while the model's bytes are on their way; a bundle without one needs nothing for it."""
+    if about.signature is None:
+        return None
+    from thampi.runtime.signature import checking
+
+    return checking.checker(about.signature)
+
+
+def _asking(model: Model, about: About, checker: "Checker | None", types: Any) -> "Ask":
+    if about.signature is None:
+        return model.predict
+    from thampi.runtime import calling
+
+    return calling.make(model, about.signature, checker, types)
 
 
 def _ms_since(began: float) -> float:

@@ -1,7 +1,6 @@
 """The commands that change or ask AWS, by their words, streams and exit codes; AWS is moto's, in this process."""
 
 import contextlib
-import email.message
 import io
 import json
 import os
@@ -10,8 +9,6 @@ import re
 import shutil
 import sys
 import time
-import urllib.request
-import urllib.response
 
 import boto3
 import pytest
@@ -22,6 +19,8 @@ import thampi
 from tests.aws import strict
 from tests.aws.conftest import no_real_aws, service_models_read_once  # noqa: F401 - fixtures of every test here
 from thampi import cli, config, names
+from thampi.asking.answer import Answer
+from thampi.asking.connections import Connections
 from thampi.aws import registry, session
 from thampi.operations import build
 
@@ -81,6 +80,7 @@ def cloud(monkeypatch):
     strict.lambda_freezes_versions(monkeypatch)
     strict.lambda_takes_its_time(monkeypatch, polls=0)
     strict.lambda_provisions(monkeypatch)
+    strict.lambda_urls_belong_to_aliases(monkeypatch)
     with mock_aws(config={"lambda": {"use_docker": False}}):
         yield
 
@@ -179,6 +179,20 @@ def test_push_prints_json_and_only_json_when_asked(run, project, cloud):
     again = json.loads(run("push", "staging", "--json")[1])
     assert (again["changed"], again["url"]) == (False, found["url"])
     assert {thing["action"] for thing in again["things"]} == {"left"}
+
+
+@pytest.mark.parametrize("command", ["push", "serve"])
+def test_another_type_of_endpoint_is_another_url_and_wants_a_word(run, project, pushed, command):
+    file = project / "thampi.toml"
+    file.write_text(file.read_text() + '\n[stages.staging.api]\ntype = "url"\n')
+    code, out, err = run(command, "staging")
+    assert (code, out) == (2, "")
+    assert pushed in err
+    assert "hint: thampi push staging --replace-endpoint" in err
+    assert run("push", "staging", "--dry-run")[0] == 2
+    _, out, err = run("push", "staging", "--dry-run", "--replace-endpoint")
+    assert re.search(r"^old endpoint .*would be changed", err, re.MULTILINE)
+    assert out == ""
 
 
 def test_a_dry_run_says_what_would_be_and_makes_nothing(run, project, cloud):
@@ -426,15 +440,11 @@ def answering(monkeypatch):
     def answer(status, body):
         asked = []
 
-        class Endpoint(urllib.request.HTTPSHandler):
-            def https_open(self, request):
-                asked.append((request.full_url, request.data))
-                content = io.BytesIO(body.encode())
-                found = urllib.response.addinfourl(content, email.message.Message(), request.full_url, status)
-                found.msg = "as told"
-                return found
+        def exchange(self, method, target, headers, content, timeout_s):
+            asked.append((f"{self._url.scheme}://{self._url.netloc}{target}", content))
+            return Answer(status, {}, body.encode())
 
-        monkeypatch.setattr(urllib.request, "HTTPSHandler", Endpoint)
+        monkeypatch.setattr(Connections, "exchange", exchange)
         return asked
 
     return answer
@@ -444,7 +454,8 @@ def test_predict_asks_the_url_and_prints_json(run, pushed, answering):
     asked = answering(200, json.dumps(MODEL))
     code, out, _ = run("predict", "staging", "--data", '{"input": 3}')
     assert (code, json.loads(out)) == (0, MODEL)
-    assert asked == [(pushed, b'{"data": {"input": 3}}')]
+    ((url, content),) = asked
+    assert (url, json.loads(content)) == (pushed, {"data": {"input": 3}})
 
 
 def test_a_url_that_refuses_is_exit_code_6(run, pushed, answering):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thampi import config
-from thampi.config import Build, Masked, Stage, Vpc, tables
+from thampi.config import Api, Build, Masked, Stage, Vpc, tables
 from thampi.errors import ConfigError
 
 LEAST = 'name = "iris"\n[stages.staging]\n'
@@ -96,7 +96,7 @@ def test_the_least_file_makes_a_whole_stage(load, tmp_path):
 def test_the_defaults_are_these(load):
     stage = load(LEAST)
     assert (stage.memory_mb, stage.timeout_s, stage.ephemeral_storage_mb) == (1024, 29, 512)
-    assert (stage.auth, stage.max_body_mb, stage.log_retention_days) == ("none", 5, 30)
+    assert (stage.api.auth, stage.max_body_mb, stage.log_retention_days) == ("none", 5, 30)
     assert (stage.profile, stage.region, stage.bucket, stage.vpc) == (None, None, None, None)
     assert (dict(stage.environment), dict(stage.tags)) == ({}, {})
     assert (stage.build.platform, stage.build.apt, stage.build.include) == ("linux/amd64", (), ())
@@ -124,7 +124,7 @@ def test_every_key_arrives_in_its_own_field(load, tmp_path):
         memory_mb = 128
         timeout_s = 900
         ephemeral_storage_mb = 10240
-        auth = "iam"
+        api = { type = "url", auth = "iam", page = false }
         max_body_mb = 6
         log_retention_days = 1
         environment = { MODE = "careful" }
@@ -158,7 +158,7 @@ def test_every_key_arrives_in_its_own_field(load, tmp_path):
         memory_mb=128,
         timeout_s=900,
         ephemeral_storage_mb=10240,
-        auth="iam",
+        api=Api(type="url", auth="iam", page=False),
         max_body_mb=6,
         log_retention_days=1,
         environment=Masked({"MODE": "careful"}),
@@ -193,9 +193,11 @@ def test_a_stage_cannot_be_changed(load):
 def test_what_is_checked_and_what_comes_out_have_the_same_keys():
     made = {"project_dir", "stage"}  # by load, nobody writes them
     stage_keys = {each.name for each in dataclasses.fields(Stage)} - made
-    assert set(tables.Project.model_fields) - {"stages"} == stage_keys
-    assert set(tables.StageTable.model_fields) == stage_keys - {"name", "model_dir", "build"}
+    beside = {"auth"}  # as it was written before there was a table api
+    assert set(tables.Project.model_fields) - {"stages"} - beside == stage_keys
+    assert set(tables.StageTable.model_fields) - beside == stage_keys - {"name", "model_dir", "build"}
     assert set(tables.BuildTable.model_fields) == {each.name for each in dataclasses.fields(Build)}
+    assert set(tables.ApiTable.model_fields) == {each.name for each in dataclasses.fields(Api)}
     assert set(tables.VpcTable.model_fields) == {each.name for each in dataclasses.fields(Vpc)}
 
 
@@ -779,7 +781,7 @@ def test_an_unknown_key_is_named_with_its_path_and_what_was_meant(mistakes, text
     assert mistakes(text)[path] == words
 
 
-@pytest.mark.parametrize("line", ["[stages.staging.api]"])
+@pytest.mark.parametrize("line", ["api.throttle = 1"])
 def test_a_key_that_does_nothing_yet_is_unknown(mistakes, line):
     (words,) = mistakes(in_stage(line)).values()
     assert words.startswith("unknown key")
@@ -818,6 +820,78 @@ def test_what_lambda_has_not_together_with_snapshots_is_refused(load, mistakes, 
     assert load(in_stage(f"snapstart = false\n{line}")).snapstart is False
     assert load(in_stage("snapstart = true\nephemeral_storage_mb = 512")).snapstart is True
     assert mistakes(in_stage('snapstart = "yes"')) == {"stages.staging.snapstart": 'should be true or false, is "yes"'}
+
+
+# --------------------------------------------------------------------------------------------------------- the endpoint
+
+
+@pytest.mark.parametrize(
+    ("top", "stage", "api"),
+    [
+        ("", "", Api()),
+        ("", 'auth = "iam"', Api(auth="iam")),
+        ("", 'api.auth = "iam"', Api(auth="iam")),
+        ("", 'auth = "iam"\napi.auth = "iam"', Api(auth="iam")),
+        ("", 'auth = "iam"\napi.page = false', Api(auth="iam", page=False)),
+        ('api = { type = "url", auth = "iam" }', 'api.auth = "none"', Api(type="url")),
+        ('api = { type = "url", auth = "iam" }', 'auth = "none"', Api(type="url")),
+        ('auth = "iam"', 'api.auth = "none"', Api()),
+        ('auth = "iam"', "api.page = false", Api(auth="iam", page=False)),
+    ],
+)
+def test_the_table_api_is_merged_key_by_key_and_auth_beside_it_is_the_same(load, top, stage, api):
+    assert load(f"{top}\n{in_stage(stage)}").api == api
+
+
+def test_auth_that_is_written_twice_in_one_table_and_differs_is_a_mistake(mistakes):
+    assert mistakes(in_stage('auth = "none"\napi.auth = "iam"')) == {
+        "stages.staging.auth": 'is "none", and stages.staging.api.auth is "iam": keep one of them'
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "words"),
+    [
+        ('api.type = "rest"', "type", 'should be "http" (an HTTP API of API Gateway) or "url" (a function URL: no '),
+        ("api.page = 1", "page", "should be true or false, is 1"),
+        ('api.auht = "iam"', "auht", "unknown key, did you mean `auth`?"),
+        ("api.memory_mb = 1024", "memory_mb", "unknown key here, it belongs in a stage"),
+        ('page = "x"', None, "unknown key here, it belongs in a stage's table api"),
+        ("api = 1", "", "should be a table, is 1"),
+    ],
+)
+def test_what_is_wrong_with_the_table_api_is_said_with_its_path(mistakes, line, path, words):
+    where = {"": ".api", None: ".page"}.get(path, f".api.{path}")
+    assert mistakes(in_stage(line))[f"stages.staging{where}"].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (in_stage("timeout_s = 30"), None),
+        (in_stage("timeout_s = 31"), ("stages.staging.timeout_s", 30, 31)),
+        (in_stage('timeout_s = 900\napi.type = "url"'), None),
+        ("timeout_s = 60\n" + in_stage(""), ("timeout_s", 30, 60)),
+        ("timeout_s = 60\n" + in_stage("timeout_s = 20"), None),
+        ('api.type = "url"\n' + in_stage("timeout_s = 60"), None),
+        ('api.type = "url"\ntimeout_s = 60\n' + in_stage('api.type = "http"'), ("timeout_s", 30, 60)),
+    ],
+)
+def test_a_time_that_the_endpoint_does_not_wait_is_refused_with_the_type_that_does(mistakes, load, text, wrong):
+    if wrong is None:
+        assert load(text).timeout_s
+        return
+    path, longest, has = wrong
+    assert mistakes(text) == {
+        path: f'should be at most {longest}, is {has}: no endpoint of api.type = "http" waits longer; one of '
+        'type = "url" waits 900 seconds'
+    }
+
+
+def test_what_is_wrong_otherwise_is_said_once(mistakes):
+    assert set(mistakes(in_stage("timeout_s = 901"))) == {"stages.staging.timeout_s"}
+    assert set(mistakes(in_stage('timeout_s = 60\napi.type = "x"'))) == {"stages.staging.api.type"}
+    assert set(mistakes(in_stage('timeout_s = "60"'))) == {"stages.staging.timeout_s"}
 
 
 # ------------------------------------------------------------------------------------------------- all mistakes at once

@@ -35,6 +35,7 @@ CATCHES_ALL = {
     "thampi/runtime/fetch.py:_work": "a step on a thread: its failure is raised where the bytes are waited for",
     "thampi/runtime/pickling.py:_can_pickle": "whatever a reducer of others raises, the answer is no",
     "thampi/runtime/proving.py:answer": "the trial runs the user's model; the failure is the answer",
+    "thampi/runtime/signature/schemas.py:_of_library": "a library may refuse its own type: anything is taken",
     "thampi/resolution/conda_solver.py:_distributions": "a name in Python is asked for; without it conda's has to do",
     "thampi/local/ministack_server/__main__.py:_pass_on": "an engine may be reachable without it; a push says if not",
 }

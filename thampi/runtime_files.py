@@ -6,6 +6,7 @@ from pathlib import Path
 from thampi import shipped
 
 _PACKAGE = Path(__file__).resolve().parent
+_KINDS = (".py", ".html")
 _OF_THE_PACKAGE = ("__init__.py", "errors.py", "version.py", "runtime")
 
 
@@ -30,4 +31,6 @@ def stage_runtime(into: Path) -> None:
 
 
 def _modules(entry: Path) -> list[Path]:
-    return [entry] if entry.is_file() else list(entry.rglob("*.py"))
+    if entry.is_file():
+        return [entry]
+    return [file for file in entry.rglob("*") if file.suffix in _KINDS and "__pycache__" not in file.parts]

@@ -54,6 +54,13 @@ class _Conflict(LambdaClientError):
         super().__init__("ResourceConflictException", message)
 
 
+class _Absent(LambdaClientError):
+    code = 404
+
+    def __init__(self, message):
+        super().__init__("ResourceNotFoundException", message)
+
+
 def _before(monkeypatch, cls, method, check):
     original = getattr(cls, method)
 
@@ -337,6 +344,45 @@ class _Provisioned:
 
 def _said(status, code, message):
     return status, {"x-amzn-ErrorType": code}, json.dumps({"Message": message})
+
+
+def lambda_urls_belong_to_aliases(monkeypatch):
+    """Each alias may have a function URL, one; what is not there is said so; everything of it can be changed."""
+
+    def configs(self):
+        name, alias = unquote(self.path.split("/")[-2]), self.querystring["Qualifier"][0]
+        if alias not in self.backend._lambdas._get_function_aliases(name):
+            raise _Absent("the function or the alias is not there")
+        function = self.backend._lambdas.get_function_by_name_or_arn_forbid_qualifier(name)
+        return alias, vars(function).setdefault("urls", {})
+
+    def find(self):
+        alias, urls = configs(self)
+        if alias not in urls:
+            raise _Absent("the URL is not there")
+        return urls[alias]
+
+    def create(self):
+        alias, urls = configs(self)
+        if alias in urls:
+            raise _Conflict("Failed to create function url config. Error message: FunctionUrlConfig exists")
+        url = f"https://{uuid.uuid4().hex}.lambda-url.{self.region}.on.aws/"
+        urls[alias] = {"FunctionUrl": url, "InvokeMode": "BUFFERED", **self.json_body}
+        return 201, {"status": 201}, json.dumps(urls[alias])
+
+    def update(self):
+        find(self).update(self.json_body)
+        return json.dumps(find(self))
+
+    def delete(self):
+        find(self)
+        alias, urls = configs(self)
+        del urls[alias]
+        return 204, {"status": 204}, ""
+
+    made = {"create": create, "get": lambda self: json.dumps(find(self)), "update": update, "delete": delete}
+    for verb, do in made.items():
+        monkeypatch.setattr(LambdaResponse, f"{verb}_function_url_config", do)
 
 
 class _GatewayConflict(JsonRESTError):

@@ -11,7 +11,7 @@ from tests.aws import strict
 from tests.aws.conftest import Death
 from thampi import names
 from thampi.aws import gateway
-from thampi.aws.gateway import Endpoint
+from thampi.aws.gateway import Endpoint, Found
 from thampi.errors import CloudError
 
 NAME = "thampi-iris-staging"
@@ -346,6 +346,10 @@ def test_a_refusal_is_said_with_its_cure(aws, meddler, operation):
 # ---------------------------------------------------------------------------------------------------- what it is called
 
 
+def found(stage):
+    return Found("abc", Endpoint("iris", stage, None))
+
+
 @pytest.mark.parametrize(
     ("partition", "region", "host"),
     [
@@ -357,14 +361,14 @@ def test_a_refusal_is_said_with_its_cure(aws, meddler, operation):
 )
 def test_the_url_has_the_stage_and_the_project_in_every_partition(aws, partition, region, host):
     there = replace(aws, partition=partition, region=region)
-    assert gateway.url(there, "abc", "iris", "staging") == f"https://{host}/staging/iris/predict"
+    assert gateway.url(there, found("staging")) == f"https://{host}/staging/iris/predict"
     assert gateway.source_arn(there, "abc") == f"arn:{partition}:execute-api:{region}:123456789012:abc/*/*"
 
 
 def test_the_local_stage_is_called_through_what_plays_aws(aws):
     here = replace(aws, endpoint_url="http://127.0.0.1:4566/")
-    assert gateway.url(here, "abc", "iris", "local") == "http://127.0.0.1:4566/_aws/execute-api/abc/local/iris/predict"
-    assert gateway.url(here, "abc", "iris", "staging").startswith("https://abc.execute-api.")
+    assert gateway.url(here, found("local")) == "http://127.0.0.1:4566/_aws/execute-api/abc/local/iris/predict"
+    assert gateway.url(here, found("staging")).startswith("https://abc.execute-api.")
 
 
 def test_in_china_the_api_is_tagged_by_its_arn_there(aws, meddler):

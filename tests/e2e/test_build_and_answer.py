@@ -77,11 +77,17 @@ def test_a_body_that_is_no_request_gets_the_answer_of_the_list(iris, shape, body
 
 
 def test_a_request_that_the_model_fails_on_is_a_500_without_its_traceback_which_is_in_the_log(iris):
-    answer = iris.invoke(_event("http-api-v2", '{"data": {"input": "no flower"}}'))
+    answer = iris.invoke(_event("http-api-v2", '{"data": {"input": [1.5]}}'))
     assert answer["statusCode"] == 500
     assert "Traceback" not in answer["body"]
     assert "Traceback" in iris.logs()
     assert iris.invoke({"data": FLOWER})["result"] == {"result": 2}
+
+
+def test_data_that_is_not_like_the_example_is_a_422_with_its_path(iris):
+    answer = iris.invoke(_event("http-api-v2", '{"data": {"input": [5.9, "3.2", 4.8, 1.8]}}'))
+    assert answer["statusCode"] == 422
+    assert [each["path"] for each in json.loads(answer["body"])["error"]["mistakes"]] == ["/data/input/1"]
 
 
 def test_plain_docker_run_without_any_option_answers_too(running, iris_image, iris_bundle):

@@ -49,7 +49,7 @@ def test_a_text_pipeline_whose_class_is_in_a_module_of_the_project_answers(spam,
         many = container.invoke({"data": {"texts": [HAM, SPAM]}})["result"]
         assert [each["label"] for each in many] == ["ham", "spam"]
         refused = container.invoke({"data": {"words": 1}})
-        assert refused["error"]["type"] == "bad_request"
+        assert refused["error"]["type"] == "invalid_data"
 
 
 def test_a_module_that_ships_as_a_file_is_imported_from_the_image(spam, command, built, running, inside):

@@ -61,7 +61,7 @@ class M(thampi.Model):
     def predict(self, args, context):
 {predict}
 
-thampi.save(M(), "m", "models", example="example", verify=False)
+thampi.save(M(), "m", "models", example="example", verify=False, signature=False)
 """
 
 
@@ -253,6 +253,27 @@ def test_the_tutorials_second_half_word_for_word(iris_project, shared_aws, tmp_p
         predicted = shared_aws.run("predict", "local", "--data", json.dumps(FLOWER), *way, cwd=iris_project, **users)
         assert predicted.returncode == 0, predicted.stderr
         assert json.loads(predicted.stdout) == said
+    for way in (("url", url), ("stage", "local")):
+        asked = ended(shared_aws.start(*way, json.dumps(FLOWER), python=["-c", CLIENT], cwd=iris_project, **users))
+        assert asked.returncode == 0, asked.stderr
+        assert json.loads(asked.stdout) == {"answer": said, "result": said["result"], "name": name}
+
+
+# As in a user's own program: by the URL, or by the stage of the project in this folder.
+CLIENT = """
+import json, sys, thampi
+way, value, data = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+with thampi.Client(**{way: value}) as client:
+    client.ping()
+    print(json.dumps({"answer": client.ask(data), "result": client.predict(data), "name": client.about()["name"]}))
+    try:
+        client.predict({"no": "input"})
+    except thampi.ModelFailedError as failure:
+        sys.exit(0 if failure.request_id else 3)
+    except thampi.InvalidDataError as failure:
+        sys.exit(0 if failure.mistakes and failure.request_id else 4)
+sys.exit(5)
+"""
 
 
 def curl(*words):

@@ -10,7 +10,9 @@ from typing import Any
 from handler import settings
 from handler.app import Application
 from thampi import Context, Model
+from thampi.runtime import calling
 from thampi.runtime.bundle import About
+from thampi.runtime.signature import checking
 
 REQUEST_ID = "8f0e1c6a-1111-4c1e-8a53-2f1d3c4b5a69"
 DATA = {"input": [5.9, 3.2, 4.8, 1.8]}  # what the body of each event in events/ asks for
@@ -54,11 +56,15 @@ class Ready:
 
     failure = None
 
-    def __init__(self, model: Model, about: About = ABOUT) -> None:
-        self._model, self._about = model, about
+    def __init__(self, model: Model, about: About = ABOUT, types: Any = None) -> None:
+        self._model, self._about, self._types = model, about, types
 
     def model(self) -> Model:
         return self._model
+
+    def asking(self) -> calling.Ask:
+        signature = self._about.signature
+        return calling.make(self._model, signature, signature and checking.checker(signature), self._types)
 
     def about(self) -> About:
         return self._about
@@ -155,6 +161,8 @@ def event(
         made["requestContext"]["http"] |= {"path": made["rawPath"], "method": method}
     else:
         made["path"] = made["path"].removesuffix("/iris/predict") + path
+        if "path" in made["requestContext"]:
+            made["requestContext"]["path"] = made["requestContext"]["path"].removesuffix("/iris/predict") + path
         made["httpMethod"] = method
     if body is not ...:
         made["body"] = body

@@ -59,7 +59,7 @@ class Unready:
     def model(self):
         raise self.failure
 
-    about = model
+    about = asking = model
 
 
 # --- the three routes, through every front
@@ -97,6 +97,7 @@ def test_the_projects_path_says_what_is_served(shape, path):
         "python": "3.11.7",
         "distributions": {"a": "1"},
         "example": None,
+        "signature": None,
     }
 
 
@@ -291,7 +292,7 @@ def test_a_fault_of_our_own_is_a_500_with_its_traceback_in_the_log(caplog):
     class Broken:
         failure = None
 
-        def model(self):
+        def asking(self):
             raise RuntimeError("our own bug")
 
     reply = serve(startup=Broken()).http(sample("function-url"))

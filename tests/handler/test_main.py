@@ -42,7 +42,7 @@ class Does(Model):
 @pytest.fixture(scope="module")
 def handler(tmp_path_factory):
     folder = tmp_path_factory.mktemp("handler")
-    model = thampi.save(Does(), "does", folder, example=DATA, verify=False)
+    model = thampi.save(Does(), "does", folder, example=DATA, verify=False, signature=False)
     with running(folder, THAMPI_MODEL=str(model)) as process:
         yield process
 

@@ -16,6 +16,7 @@ def route(path, prefix="", name="iris"):
         ("/iris/ping", "ping"),
         ("/iris", "about"),
         ("/iris/", "about"),
+        ("/iris/openapi.json", "openapi"),
         ("/iris/predict/", "predict"),
         ("//iris//predict", "predict"),
         ("/", None),

@@ -76,3 +76,15 @@ def test_files_that_are_no_names_and_sizes_are_refused(text):
 def test_a_limit_that_is_no_number_of_megabytes_is_refused_by_its_name(text):
     with pytest.raises(ConfigError, match="THAMPI_MAX_BODY_MB"):
         settings.read({"THAMPI_MAX_BODY_MB": text})
+
+
+@pytest.mark.parametrize(
+    ("said", "page"), [({}, True), ({"THAMPI_PAGE": "true"}, True), ({"THAMPI_PAGE": "false"}, False)]
+)
+def test_browsers_get_the_page_unless_it_is_turned_off(said, page):
+    assert settings.read(said).page is page
+
+
+def test_a_word_that_is_neither_true_nor_false_is_refused():
+    with pytest.raises(ConfigError, match="THAMPI_PAGE"):
+        settings.read({"THAMPI_PAGE": "no"})

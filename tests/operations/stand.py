@@ -53,6 +53,7 @@ def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
     strict.lambda_refuses_equal_statements(monkeypatch)
     strict.lambda_provisions(monkeypatch)
     strict.lambda_keeps_snapstart(monkeypatch)
+    strict.lambda_urls_belong_to_aliases(monkeypatch)
     strict.http_apis_have_stages(monkeypatch)
 
 
@@ -133,8 +134,17 @@ class Stand:
         """Push as `thampi push` does, with `deliver` in docker's stead."""
         stage = stage or self.stage
         plan = self.plan(stage)
-        arguments = {"deliver": lambda uri, login, go_on: self.deliver(plan, login), "say": self.said.append, **more}
+        arguments = {
+            "deliver": lambda uri, login, go_on: self.deliver(plan, login),
+            "say": self.said.append,
+            "try_out": self.try_out,
+            **more,
+        }
         return push.push(stage, plan, self.place, force=force, **arguments)
+
+    def try_out(self, stage: Stage, place: Place) -> None:
+        """Find a way from the URL of the wanted type to the model; moto answers at no URL."""
+        assert self.answers(stage.api.type) is not None
 
     def deliver(self, plan: build.Plan, login: Callable[[], Any]) -> str:
         """Log in and put an image into the registry, as docker would."""
@@ -184,11 +194,31 @@ class Stand:
         found: dict[str, Any] = json.loads(text)
         return found
 
-    def answers(self) -> str | None:
-        """Return the id of the model that a caller of the URL reaches; None when nothing answers.
+    def answers(self, kind: str | None = None) -> str | None:
+        """Return the id of the model that a caller of a URL (of this kind) reaches; None when nothing answers.
 
-        Goes the way of a request: API, stage, route, integration, permission, alias, version.
+        Goes the way of a request: API, stage, route, integration, permission, alias, version; or function URL,
+        permissions, alias, version.
         """
+        if kind in (None, "url") and self._url_is_open():
+            return self._live_model()
+        return self._answers_of_api() if kind in (None, "http") else None
+
+    def _url_is_open(self) -> bool:
+        """Say whether the function URL lets anybody in: everybody, or those who sign."""
+        client, name = self.clients["lambda"], f"thampi-{self.stage.name}-{self.stage.stage}"
+        try:
+            url = client.get_function_url_config(FunctionName=name, Qualifier="live")
+        except client.exceptions.ResourceNotFoundException:
+            return False
+        ids = {each["Sid"] for each in self._policy(client)}
+        return url["AuthType"] == "AWS_IAM" or ids >= {"thampi-url-call", "thampi-url-invoke"}
+
+    def _live_model(self) -> str | None:
+        live = self.live()
+        return live["Environment"]["Variables"]["THAMPI_MODEL"].rpartition("/")[2] if live else None
+
+    def _answers_of_api(self) -> str | None:
         arn = self.place.aws.arn("lambda", f"function:thampi-{self.stage.name}-{self.stage.stage}:live")
         gateway, function = self.clients["apigatewayv2"], self.clients["lambda"]
         for api in sorted(gateway.get_apis()["Items"], key=_age):
@@ -201,8 +231,7 @@ class Stand:
                     each["IntegrationId"]: each["IntegrationUri"] for each in gateway.get_integrations(**of)["Items"]
                 }
                 if uris.get(target) == arn and api["ApiId"] in str(self._policy(function)):
-                    live = self.live()
-                    return live["Environment"]["Variables"]["THAMPI_MODEL"].rpartition("/")[2] if live else None
+                    return self._live_model()
         return None
 
     def live(self) -> dict[str, Any] | None:
@@ -294,6 +323,9 @@ class Stand:
             tags = client.get_function(**of).get("Tags")
             policy = self._policy(client, each["FunctionName"])
             found[each["FunctionName"]] = {"versions": versions, "aliases": aliases, "tags": tags, "policy": policy}
+            with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+                url = _plain(client.get_function_url_config(**of, Qualifier="live"))
+                found[each["FunctionName"]]["url"] = {**url, "FunctionUrl": "<url>"}
         return found
 
     def _policy(self, client: Any, name: str | None = None) -> Any:

@@ -1,11 +1,13 @@
 import json
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from handler.cold_start import ColdStart
 from tests.handler.test_cold_start import TOOK
+from thampi.config import Api, Stage
 from thampi.operations import cold_start
 
 LINE = TOOK.line().decode().rstrip("\n")
@@ -87,3 +89,53 @@ def test_a_listener_that_hears_nothing_gives_up(monkeypatch):
 def test_the_figures_are_those_of_the_handler():
     assert {"peak_mb", "memory_mb"} <= asdict(TOOK).keys()
     assert isinstance(TOOK, ColdStart)
+
+
+STAGE = Stage(project_dir=Path(), name="m", stage="staging", model_dir=Path())
+
+
+def took(seconds):
+    return [replace(TOOK, total_ms=seconds * 1000.0).line().decode().rstrip()]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "settings", "said"),
+    [
+        (20.0, {}, None),
+        (20.4, {}, "took 20.4 s, and callers get an error after 29 s"),  # 0.7 of it
+        (28.0, {"timeout_s": 30}, "after 30 s"),
+        (8.0, {"timeout_s": 10}, "after 10 s"),
+        (28.0, {"api": Api(type="url"), "timeout_s": 60}, None),
+        (50.0, {"api": Api(type="url"), "timeout_s": 60}, "after 60 s"),
+        (700.0, {"api": Api(type="url"), "timeout_s": 900}, "after 900 s"),
+    ],
+)
+def test_a_cold_start_that_comes_near_what_callers_wait_is_warned_of(seconds, settings, said):
+    found = cold_start.warning(took(seconds), 1, replace(STAGE, **settings))
+    assert (said in found) if said else not found
+
+
+def test_where_the_log_says_nothing_the_trial_was_a_cold_start():
+    assert "took 25.0 s" in cold_start.warning([REPORT], 25_000, STAGE)
+    assert not cold_start.warning(took(2.0), 25_000, STAGE)  # the rest of it was Lambda's own
+
+
+@pytest.mark.parametrize(
+    ("settings", "there", "absent"),
+    [
+        ({}, ["memory_mb = 2048", "keep_warm", 'api.type = "url"'], ["a smaller model"]),
+        ({"memory_mb": 8192}, ["memory_mb = 10240"], []),
+        ({"memory_mb": 10240, "keep_warm": "rate(4 minutes)"}, ['api.type = "url"'], ["memory_mb", "keep_warm"]),
+        ({"api": Api(type="url")}, ["a longer timeout_s"], ["api.type"]),
+        ({"api": Api(type="url"), "timeout_s": 900}, ["keep_warm"], ["timeout_s"]),
+        (
+            {"api": Api(type="url"), "timeout_s": 900, "memory_mb": 10240, "keep_warm": "rate(4 minutes)"},
+            ["a smaller model"],
+            ["timeout_s", "memory_mb"],
+        ),
+    ],
+)
+def test_the_warning_names_the_settings_that_help_and_no_others(settings, there, absent):
+    said = cold_start.warning(took(890.0), 1, replace(STAGE, **settings))
+    assert [word for word in there if word not in said] == []
+    assert [word for word in absent if word in said] == []

@@ -9,7 +9,7 @@ from tests.operations.stand import BUCKET, refusal
 from thampi.errors import CloudError
 from thampi.operations import doctor
 
-SERVICES = ["S3", "ECR", "IAM", "CloudWatch Logs", "Lambda", "API Gateway"]
+SERVICES = ["S3", "ECR", "IAM", "CloudWatch Logs", "Lambda", "endpoint"]
 
 
 def limits(total, free):
@@ -55,7 +55,7 @@ def test_what_a_push_has_made_is_there(stand, examined):
         ("IAM", "iam.GetRole", "AccessDenied", "set role_arn in the stage's table"),
         ("CloudWatch Logs", "logs.DescribeLogGroups", "AccessDeniedException", "have ecr:X allowed"),
         ("Lambda", "lambda.GetFunction", "AccessDeniedException", "have ecr:X allowed"),
-        ("API Gateway", "apigatewayv2.GetApis", "AccessDeniedException", "have ecr:X allowed"),
+        ("endpoint", "apigatewayv2.GetApis", "AccessDeniedException", "have ecr:X allowed"),
         ("concurrency", "lambda.GetAccountSettings", "AccessDeniedException", "have ecr:X allowed"),
     ],
 )

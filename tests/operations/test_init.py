@@ -58,7 +58,7 @@ def test_both_stages_have_what_a_model_needs(tmp_path):
     for stage in (load(tmp_path), load(tmp_path, "production")):
         assert stage.memory_mb >= 1769  # a whole CPU
         assert stage.timeout_s == 29  # what a gateway waits for
-        assert stage.auth == "none"
+        assert stage.api.auth == "none"
     assert load(tmp_path).log_retention_days < load(tmp_path, "production").log_retention_days
 
 
@@ -72,7 +72,7 @@ def test_every_line_that_is_commented_out_loads_when_it_is_not(tmp_path):
     defaults = config.Stage(
         project_dir=stage.project_dir, name=stage.name, stage=stage.stage, model_dir=stage.model_dir
     )
-    shows_the_default = {"ephemeral_storage_mb", "max_body_mb", "timeout_s", "auth", "keep_releases", "snapstart"}
+    shows_the_default = {"ephemeral_storage_mb", "max_body_mb", "timeout_s", "api", "keep_releases", "snapstart"}
     same = {
         each.name for each in dataclasses.fields(stage) if getattr(stage, each.name) == getattr(defaults, each.name)
     }
@@ -90,6 +90,7 @@ def test_every_key_that_there_is_stands_in_the_file(tmp_path):
     assert set(written) == {"name", "model_dir", "build", "stages"}
     assert set(written["build"]) == {each.name for each in dataclasses.fields(config.Build)}
     assert set(written["stages"]["staging"]) == stage_keys
+    assert set(written["stages"]["staging"]["api"]) == {each.name for each in dataclasses.fields(config.Api)}
     assert set(written["stages"]["staging"]["vpc"]) == {each.name for each in dataclasses.fields(config.Vpc)}
 
 

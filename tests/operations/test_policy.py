@@ -9,7 +9,7 @@ from botocore.awsrequest import AWSResponse
 
 from tests.operations.test_push import other_model
 from thampi.aws import inventory, metrics
-from thampi.config import Build
+from thampi.config import Api, Build
 from thampi.operations import clean, destroy, doctor, info, listing, logs, policy, promote, releases, rollback
 
 # S3 has names of its own for what its operations need: the service authorization reference says which.
@@ -25,6 +25,7 @@ S3 = {
     "GetBucketEncryption": "GetEncryptionConfiguration",
     "PutBucketEncryption": "PutEncryptionConfiguration",
 }
+URL, SIGNED_URL = Api(type="url"), Api(type="url", auth="iam")
 VERBS = {"Create": "POST", "Get": "GET", "Update": "PATCH", "Delete": "DELETE", "Tag": "POST"}
 # Not seen in the story below, and why it is needed all the same.
 UNSEEN = {
@@ -94,7 +95,7 @@ def story(stand):
         provisioned_concurrency=1,
         tags={"team": "ml"},
         log_retention_days=7,
-        auth="iam",
+        api=Api(auth="iam"),
     )
     stand.push(other, canary=10)
     promote.promote(stage, place, say=say)
@@ -113,14 +114,32 @@ def story(stand):
     stand.push()
     stand.push(replace(stage, keep_releases=1, memory_mb=512))
     clean.clean_stage(replace(stage, keep_releases=1), place, say=say)
+    for api in (URL, SIGNED_URL, stage.api):
+        stand.push(replace(stage, api=api), replace_endpoint=True)
     destroy.destroy(stage, place, who="me", everything=True)
     return {action(call) for call in stand.calls}
 
 
 def test_every_call_of_every_command_is_allowed_and_nothing_else(stand, story):
-    may = allowed(stand.stage, stand.place)
+    may = allowed(stand.stage, stand.place) | allowed(replace(stand.stage, api=URL), stand.place)
     assert story - may == set()
     assert may - story == set(UNSEEN)
+
+
+def test_each_type_of_endpoint_needs_what_makes_it_and_may_remove_the_other(stand):
+    http, url = (allowed(replace(stand.stage, api=api), stand.place) for api in (Api(), URL))
+    assert url - http == {"lambda:CreateFunctionUrlConfig"}
+    assert http - url == {"apigateway:POST", "apigateway:PUT"}
+    assert allowed(replace(stand.stage, api=SIGNED_URL), stand.place) - url == {"lambda:InvokeFunctionUrl"}
+
+
+@pytest.mark.parametrize(("old", "new"), [(Api(), SIGNED_URL), (URL, Api(auth="iam")), (SIGNED_URL, URL)])
+def test_another_endpoint_in_the_place_of_one_needs_no_more_than_the_new_one_is_given(stand, old, new):
+    stand.push(replace(stand.stage, api=old))
+    stand.calls.clear()
+    wanted = replace(other_model(stand), api=new)
+    stand.push(wanted, replace_endpoint=True)
+    assert {action(call) for call in stand.calls} - allowed(wanted, stand.place) == set()
 
 
 def test_nothing_is_allowed_on_everything_but_what_can_not_be_restricted(stand):
@@ -138,7 +157,7 @@ BUCKETS = re.compile(r"arn:aws:s3:::thampi-models-of-a-test(/thampi/scale/\*)?")
 
 def test_the_policy_fits_into_a_managed_one_and_knows_a_role_of_the_users_own(stand):
     assert len(re.sub(r"\s", "", json.dumps(policy.document(stand.stage, stand.place)))) <= 6144
-    own = replace(stand.stage, role_arn="arn:aws:iam::123456789012:role/mine", auth="iam")
+    own = replace(stand.stage, role_arn="arn:aws:iam::123456789012:role/mine", api=Api(auth="iam"))
     (role,) = [each for each in policy.document(own, stand.place)["Statement"] if each["Sid"] == "Role"]
     assert (role["Action"], role["Resource"]) == (["iam:PassRole"], ["arn:aws:iam::123456789012:role/mine"])
     assert "execute-api:Invoke" in allowed(own, stand.place)

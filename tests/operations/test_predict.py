@@ -7,8 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+import thampi
+from tests.operations.stand import BUCKET, REGION
 from tests.operations.test_push import answer, broken
-from thampi.errors import CloudError, PredictionError
+from thampi.asking.failures import UnreachableError
+from thampi.config import Api
+from thampi.errors import CloudError, ConfigError, PredictionError
 from thampi.operations import predict
 
 
@@ -61,7 +65,7 @@ def test_the_url_is_asked_as_the_tutorial_does(local, endpoint):
 
 
 def test_an_endpoint_for_aws_identities_gets_a_signed_request(local, endpoint):
-    stage, place, _ = local(auth="iam")
+    stage, place, _ = local(api=Api(auth="iam"))
     assert predict.through_url(stage, place, 1) == {"result": 6}
     ((_, headers, body),) = endpoint.asked
     assert body == {"data": 1}
@@ -77,7 +81,7 @@ def test_an_endpoint_for_aws_identities_gets_a_signed_request(local, endpoint):
         (500, '{"error": {"type": "ModelFailed", "message": "it failed"}}', "answered 500: it failed", "thampi logs"),
         (503, '{"message": "Service Unavailable"}', "answered 503: Service Unavailable", "thampi logs"),
         (403, '{"message": "Forbidden"}', "answered 403: Forbidden", 'auth = "iam"'),
-        (502, "<html>", "answered 502: <html>", "thampi logs"),
+        (502, "<html><p>Bad gateway", "answered 502: Bad gateway", "thampi logs"),
         (502, "[1]", "answered 502: [1]", "thampi logs"),
         (500, '{"error": "it"}', 'answered 500: {"error": "it"}', "thampi logs"),
     ],
@@ -93,12 +97,31 @@ def test_what_the_endpoint_refuses_is_said_and_not_asked_again(local, endpoint, 
     assert len(endpoint.asked) == 1
 
 
-def test_an_endpoint_that_nobody_answers_at_is_a_failure_of_the_cloud(local, endpoint):
+def test_an_endpoint_that_nobody_answers_at_ends_as_a_failure_of_the_cloud_does(local):
     stage, place, _ = local()
     nowhere = replace(place, aws=replace(place.aws, endpoint_url="http://127.0.0.1:1"))
-    with pytest.raises(CloudError, match="can't be reached") as refused:
+    with pytest.raises(UnreachableError, match="can't be reached") as refused:
         predict.through_url(stage, nowhere, 1)
     assert refused.value.hint == "check the network"
+    assert refused.value.exit_code == CloudError.exit_code
+
+
+def test_a_client_of_a_stage_finds_its_endpoint_by_the_project_of_its_folder(stand, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    (tmp_path / "deeper").mkdir()
+    monkeypatch.chdir(tmp_path / "deeper")
+    said = f'name = "scale"\n[stages.staging]\nregion = "{REGION}"\nbucket = "{BUCKET}"\ntimeout_s = 7\n'
+    (tmp_path / "thampi.toml").write_text(said)
+    with pytest.raises(CloudError, match="scale has no endpoint in stage staging"):
+        thampi.Client(stage="staging")
+    pushed = stand.push()
+    with thampi.Client(stage="staging") as client:
+        assert f"{client.url}/predict" == pushed.url
+        assert client.timeout_s == 22
+    assert thampi.Client(stage="staging", timeout_s=3).timeout_s == 3
+    with pytest.raises(ConfigError, match=r"there is no .production"):
+        thampi.Client(stage="production")
 
 
 def test_without_an_endpoint_the_command_that_pushes_is_told(stand):

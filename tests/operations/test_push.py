@@ -18,7 +18,7 @@ from moto.iam.models import IAMBackend
 import thampi
 from tests.operations.stand import BUCKET, Scale, refusal
 from thampi.aws import lock, release, session
-from thampi.config import Build, Masked, Vpc
+from thampi.config import Api, Build, Masked, Vpc
 from thampi.errors import BundleError, CloudError, ReleaseError, ThampiError
 from thampi.operations import examine, push
 from thampi.operations.place import Place
@@ -148,6 +148,15 @@ def test_what_the_trial_took_is_told_from_its_log_with_the_memory_that_would_do(
         "cold start: loaded in 1.84 s",
         "the peak is 402 MB of 1024: memory_mb = 576 would do; more memory is also more CPU",
     ]
+
+
+def test_a_trial_that_took_almost_as_long_as_callers_wait_is_warned_of_and_goes_live(stand):
+    log = COLD_START.replace('"peak_mb"', '"total_ms":25000.0,"peak_mb"')
+    stand.before = lambda call: answer({"thampi": "trial"}, log) if call == "lambda.Invoke" else None
+    stand.push()
+    (said,) = [line for line in stand.said if "callers get an error after 29 s" in line]
+    assert "the cold start took 25.0 s" in said
+    assert stand.answers() == "model-2"
 
 
 COLD_START = '{"thampi":"cold start","message":"loaded in 1.84 s","peak_mb":310}'
@@ -314,7 +323,7 @@ def test_a_dry_run_changes_nothing_and_says_what_would(stand):
     assert (would.url, would.version) == ("", "")
     stand.push()
     stand.calls.clear()
-    wanted = other_model(stand, memory_mb=2048, auth="iam", log_retention_days=7)
+    wanted = other_model(stand, memory_mb=2048, api=Api(auth="iam"), log_retention_days=7)
     would = examine.examine(wanted, stand.plan(wanted), stand.place)
     assert writes(stand) == []
     says = {row.thing: row.changes for row in would.rows if row.action == "changed"}
@@ -411,10 +420,10 @@ def test_after_a_refused_model_the_old_one_pushed_again_is_no_change(stand):
 
 def test_an_endpoint_is_tightened_before_the_release_and_loosened_after(stand):
     stand.push()
-    again(stand, other_model(stand, auth="iam"))
+    again(stand, other_model(stand, api=Api(auth="iam")))
     assert stand.calls.index("apigatewayv2.UpdateRoute") < stand.calls.index("lambda.UpdateAlias")
     assert authorization(stand) == "AWS_IAM"
-    again(stand, replace(stand.stage, auth="none"))
+    again(stand, replace(stand.stage, api=Api(auth="none")))
     assert stand.calls.index("apigatewayv2.UpdateRoute") > stand.calls.index("lambda.UpdateAlias")
     assert authorization(stand) == "NONE"
 
@@ -427,7 +436,7 @@ def authorization(stand):
 
 def test_a_change_of_auth_alone_makes_no_new_version(stand):
     stand.push()
-    pushed = again(stand, replace(stand.stage, auth="iam"), deliver=forbidden)
+    pushed = again(stand, replace(stand.stage, api=Api(auth="iam")), deliver=forbidden)
     # The alias only notes that all around the function is as the settings want it.
     assert of_callers(stand) == ["apigatewayv2.UpdateRoute", "lambda.UpdateAlias"]
     assert (pushed.version, authorization(stand)) == ("1", "AWS_IAM")
@@ -437,7 +446,7 @@ def test_a_refused_model_with_a_stricter_endpoint_leaves_the_endpoint_as_it_was(
     stand.push()
     broken(stand)
     with pytest.raises(ReleaseError):
-        stand.push(other_model(stand, auth="iam"))
+        stand.push(other_model(stand, api=Api(auth="iam")))
     assert authorization(stand) == "NONE"
 
 

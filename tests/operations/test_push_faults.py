@@ -23,8 +23,9 @@ from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import botocore_stubber
 
 from tests.operations.stand import BUCKET, SERVICES, Death, Stand, refusal
-from thampi.config import Stage
+from thampi.config import Api, Stage
 from thampi.errors import CloudError
+from thampi.operations.examine import Pushed
 
 KINDS = ("died before", "died after", "throttled", "answered 500", "denied")
 
@@ -67,20 +68,26 @@ class Case:
     old: str | None
     new: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    before: Mapping[str, Any] = field(default_factory=dict)  # the settings of what stands
+    flips: int = 1  # so often the call is made: where more than the release is, the alias is written once more
 
     def prepare(self, stand: Stand) -> None:
         """Bring an empty account into the state before the push."""
         if self.old is not None:
-            stand.push(stand.stage)
+            stand.push(replace(stand.stage, **self.before))
             stand.calls.clear()
 
     def stage(self, stand: Stand) -> Stage:
         """Return the stage as it is pushed."""
-        if self.old is None:
-            return stand.stage
-        return replace(stand.stage, model_dir=stand.models[1], **self.settings)
+        model_dir = stand.models[0 if self.old is None else 1]
+        return replace(stand.stage, model_dir=model_dir, **{**self.before, **self.settings})
+
+    def push(self, stand: Stand, **more: Any) -> Pushed:
+        """Push it."""
+        return stand.push(self.stage(stand), replace_endpoint=True, **more)
 
 
+URL = {"api": Api(type="url")}
 CASES = {
     # Before there is a permission the endpoint, and before there is an endpoint the release, can't be reached.
     "first push": Case("lambda.AddPermission", None, "model-2"),
@@ -90,23 +97,38 @@ CASES = {
         "model-2",
         "model-3",
         {
-            "auth": "iam",
+            "api": Api(auth="iam"),
             "memory_mb": 2048,
             "environment": {"A": "b"},
             "tags": {"team": "ml"},
             "log_retention_days": 7,
             "keep_warm": "rate(4 minutes)",
         },
+        flips=2,
+    ),
+    "first push to a function URL": Case("lambda.CreateFunctionUrlConfig", None, "model-2", URL),
+    "new model, a function URL that wants signatures": Case(
+        "lambda.UpdateAlias", "model-2", "model-3", {"api": Api(type="url", auth="iam")}, URL, flips=2
+    ),
+    "new model, a function URL that wants none": Case(
+        "lambda.UpdateAlias", "model-2", "model-3", URL, {"api": Api(type="url", auth="iam")}, flips=2
+    ),
+    "new model, from an API to a function URL": Case("lambda.UpdateAlias", "model-2", "model-3", URL, flips=3),
+    "new model, from a function URL to an API that wants signatures": Case(
+        "lambda.UpdateAlias", "model-2", "model-3", {"api": Api(auth="iam")}, URL, flips=3
     ),
 }
 # A new model alone makes nothing around the function, and asks nothing about it.
 _ASKED = {"first push": {*SERVICES} - {"events"}, "new model": {"s3", "ecr", "lambda", "apigatewayv2"}}
+_ASKED |= {name: {*SERVICES} - {"events"} for name in CASES if "URL" in name}
+# Of a function URL only what is told of it is another than of an API.
+_MEDDLED = {name: {"lambda", "apigatewayv2"} for name in CASES if "URL" in name}
 _STORIES = [
     (name, kind, service)
     for name in CASES
     for kind in KINDS
     for service in SERVICES
-    if service in _ASKED.get(name, SERVICES)
+    if service in _MEDDLED.get(name, _ASKED.get(name, SERVICES))
     if not CASES[name].settings or kind.startswith("died")
 ]
 
@@ -165,7 +187,7 @@ def _undisturbed(accounts: Stand, name: str) -> tuple[list[str], dict]:
     if name not in _KNOWN:
         with accounts.account() as stand:
             CASES[name].prepare(stand)
-            stand.push(CASES[name].stage(stand))
+            CASES[name].push(stand)
             _KNOWN[name] = list(stand.calls), stand.snapshot()
     return _KNOWN[name]
 
@@ -190,7 +212,7 @@ def _push(stand: Stand, case: Case, fault: Fault) -> tuple[bool, str | None]:
     """Push; say whether it succeeded, and what is wrong with how it ended."""
     fault.arrange(stand)
     try:
-        stand.push(case.stage(stand))
+        case.push(stand)
     except Death:
         return False, None if fault.kind.startswith("died") else "was killed"
     except CloudError as error:
@@ -216,8 +238,7 @@ def test_a_push_that_fails_changes_nothing_for_callers_and_the_next_one_ends_lik
     calls, golden = _undisturbed(accounts, name)
     assert {call.split(".")[0] for call in calls} == set(_ASKED.get(name, SERVICES))
     flip = calls.index(case.flip)
-    # Where more than the release is made, the alias is written once more, to note that.
-    assert (calls.index("lambda.Invoke") < flip, calls.count(case.flip)) == (True, 2 if case.settings else 1)
+    assert (calls.index("lambda.Invoke") < flip, calls.count(case.flip)) == (True, case.flips)
     faults = _faults(calls, kind, service)
     for first in faults:
         with accounts.account() as stand:
@@ -243,7 +264,7 @@ def test_a_push_that_fails_changes_nothing_for_callers_and_the_next_one_ends_lik
 
 def _mend(stand: Stand, case: Case, golden: dict) -> str | None:
     """Push again, and return how the state differs from that of an undisturbed push."""
-    again = stand.push(case.stage(stand), force=True)
+    again = case.push(stand, force=True)
     end = stand.snapshot()
     if not again.changed:
         end = _without_lock(end)  # a run that only reads leaves the lock of one that died to lapse
@@ -320,7 +341,7 @@ def test_a_call_that_is_throttled_or_answered_503_once_does_not_stop_a_push(acco
     with accounts.account() as stand:
         case.prepare(stand)
         waits, done = once(stand, _refused(status))
-        stand.push(case.stage(stand))
+        case.push(stand)
         stand.undisturbed()
         assert {call for call, *_ in done} >= set(calls)
         assert len(waits) + len(stand.sleeps) >= len(done) - 1  # the lock's renewal, say, is its own repetition
@@ -339,8 +360,8 @@ def test_calls_whose_answers_were_lost_and_which_were_repeated_make_nothing_twic
     with accounts.account() as stand:
         case.prepare(stand)
         _, done = once(stand, lose)
-        stand.push(case.stage(stand))
+        case.push(stand)
         stand.undisturbed()
         assert {call for call, *_ in done} >= set(calls)
         assert stand.snapshot() == golden
-        assert len(stand.snapshot()["apis"]) == 1
+        assert len(stand.snapshot()["apis"]) == (case.stage(stand).api.type == "http")

@@ -9,6 +9,7 @@ from moto.awslambda.models import LambdaFunction
 
 from tests.operations.stand import Death, refusal
 from tests.operations.test_push import NAME, again, other_model, writes
+from thampi.config import Api
 from thampi.errors import CloudError, ReleaseError
 from thampi.operations import destroy, examine
 
@@ -64,7 +65,7 @@ def test_the_permission_is_there_before_the_rule_and_gone_after_it(stand):
 def test_where_no_schedule_is_wanted_nobody_asks_for_one(stand):
     stand.push()
     again(stand)
-    again(stand, replace(stand.stage, auth="iam"))
+    again(stand, replace(stand.stage, api=Api(auth="iam")))
     assert not [call for call in stand.calls if call.startswith("events.")]
 
 

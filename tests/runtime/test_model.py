@@ -17,7 +17,7 @@ def test_the_public_api_is_these_names():
         "(model: thampi.Model, name: str, path: str | os.PathLike[str] = '.', trained_time_utc: "
         "datetime.datetime | str | None = None, instance_id: str | None = None, "
     )
-    assert list(inspect.signature(thampi.save).parameters)[5:] == ["tags", "example", "verify"]
+    assert list(inspect.signature(thampi.save).parameters)[5:] == ["tags", "example", "verify", "signature"]
 
 
 @pytest.mark.parametrize("public", [thampi.Model, thampi.Context, thampi.BadRequest])

@@ -77,7 +77,11 @@ def test_thampi_json_says_what_is_known_of_the_model(tmp_path):
     assert re.fullmatch(r"(linux|darwin|win32)-\w+", known["platform"])
     assert known["tags"] == {}
     assert known["example"] == {"input": [1.5]}
-    assert known["signature"] is None
+    assert known["signature"]["request"] == {
+        "type": "object",
+        "properties": {"input": {"type": "array", "items": {"type": "number"}}},
+        "required": ["input"],
+    }
     assert re.fullmatch(r"model-[0-9a-f]{8}\.pkl", known["files"]["pickle"]["name"])
     assert re.fullmatch(r"model-[0-9a-f]{8}\.buffers", known["files"]["buffers"]["name"])
     assert {name: size["size"] for name, size in known["files"].items()} == {

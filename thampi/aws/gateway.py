@@ -1,15 +1,17 @@
 """The HTTP API in front of what is live: read, compared, made as wanted, removed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from botocore import exceptions as failures
 
 from thampi import names
-from thampi.aws import owned
+from thampi.aws import owned, release
 from thampi.aws.ensured import Ensured
 from thampi.aws.session import Aws, absent_is_fine, code_of, doing
+
+PERMISSION = "thampi-api"  # how the id of the statement begins that lets the API call what is live
 
 RATE_PER_S = 100.0  # requests of all callers together, so that a leaked URL has a bound
 BURST = 200
@@ -70,11 +72,11 @@ def read(aws: Aws, project: str, stage: str) -> Found | None:
     return replace(used, doubles=tuple(each.api_id for each in found if each is not used))
 
 
-def read_id(aws: Aws, project: str, stage: str) -> str | None:
-    """Find the API of a stage with one call; None when there is none, or more than one."""
+def read_url(aws: Aws, project: str, stage: str) -> str | None:
+    """Find the URL of a stage with one call; None when there is no API, or more than one."""
     with doing(f"reading the API {names.api(project, stage)}"):
         apis = _ours(aws, project, stage)
-    return str(apis[0]["ApiId"]) if len(apis) == 1 else None
+    return _url(aws, str(apis[0]["ApiId"]), project, stage) if len(apis) == 1 else None
 
 
 def changes(found: Endpoint, wanted: Endpoint) -> tuple[str, ...]:
@@ -150,8 +152,29 @@ def remove(aws: Aws, project: str, stage: str) -> bool:
     return True
 
 
-def url(aws: Aws, api_id: str, project: str, stage: str) -> str:
+def ensure_allowed(aws: Aws, wanted: Endpoint) -> tuple[Ensured[Found], Ensured[str]]:
+    """Make the endpoint so, and let it call what is live; the permission names the API, so the API comes first."""
+    made = ensure(aws, wanted)
+    source = source_arn(aws, made.value.api_id)
+    return made, release.allow(aws, names.function(wanted.project, wanted.stage), source, PERMISSION)
+
+
+def is_allowed(aws: Aws, found: Found, wanted: Endpoint, callers: Sequence[str]) -> bool:
+    """Say whether the API may call what is live, by the ids that `release.callers` gives."""
+    return release.is_allowed(callers, source_arn(aws, found.api_id), PERMISSION)
+
+
+def name(found: Found) -> str:
+    """Return what people know it by."""
+    return found.api_id
+
+
+def url(aws: Aws, found: Found) -> str:
     """Return where predictions are asked for."""
+    return _url(aws, found.api_id, found.endpoint.project, found.endpoint.stage)
+
+
+def _url(aws: Aws, api_id: str, project: str, stage: str) -> str:
     path = f"{stage}/{project}/predict"
     if aws.endpoint_url is not None and stage == _LOCAL:
         return f"{aws.endpoint_url.rstrip('/')}/_aws/execute-api/{api_id}/{path}"

@@ -134,7 +134,11 @@ def point_live(
     Raises CloudError when AWS refuses.
     """
     weights = dict([share]) if share else {}
-    if live is not None and (version, weights, ground or live.ground) == (live.version, live.weights, live.ground):
+    if live is not None and (version, weights, live.ground if ground is None else ground) == (
+        live.version,
+        live.weights,
+        live.ground,
+    ):
         return Ensured(version, "left")
     # An update without weights would keep those of a canary that was under way.
     values = {"Name": LIVE, "FunctionVersion": version, "RoutingConfig": {"AdditionalVersionWeights": weights}}

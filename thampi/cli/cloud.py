@@ -18,6 +18,7 @@ from thampi.errors import ConfigError
 @click.command()
 @options("stage", "model_dir", "dependency_file", "platform", "verbose", "json", "force")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--replace-endpoint", is_flag=True, help="Let the URL become another, where api.type has changed.")
 @click.option("--from", "origin", metavar="STAGE", help="Release exactly what is live on that stage.")
 @click.option("--canary", type=amounts.SHARE, help="Give the new release this share of the calls; live stays live.")
 @click.option("--watch", type=amounts.SPAN, help="Measure the canary for this long, then promote it or roll it back.")
@@ -30,6 +31,7 @@ def push(
     as_json: bool,
     force: bool,
     dry_run: bool,
+    replace_endpoint: bool,
     origin: str | None,
     canary: float | None,
     watch: float | None,
@@ -47,6 +49,7 @@ def push(
         as_json=as_json,
         force=force,
         dry_run=dry_run,
+        replace_endpoint=replace_endpoint,
         origin=origin,
         canary=canary,
         watching=watching,
@@ -84,9 +87,10 @@ def _flag(key: str) -> str:
 
 @click.command()
 @options("stage", "model_dir", "dependency_file", "verbose")
-def serve(stage: str, verbose: bool, **flags: str | None) -> None:
+@click.option("--replace-endpoint", is_flag=True, help="Let the URL become another, where api.type has changed.")
+def serve(stage: str, verbose: bool, replace_endpoint: bool, **flags: str | None) -> None:
     """Build and push in one, as the original's command did."""
-    _push(stage, flags, verbose=verbose, as_json=False, force=False, dry_run=False)
+    _push(stage, flags, verbose=verbose, as_json=False, force=False, dry_run=False, replace_endpoint=replace_endpoint)
 
 
 def _push(
@@ -97,6 +101,7 @@ def _push(
     as_json: bool,
     force: bool,
     dry_run: bool,
+    replace_endpoint: bool = False,
     origin: str | None = None,
     canary: float | None = None,
     watching: dict[str, Any] | None = None,
@@ -129,9 +134,10 @@ def _push(
             stage = planned.stage
             more |= {"deliver": planned.deliver, "bring_model": planned.bring_model}
         if dry_run:
-            done = examine.examine(stage, planned, where, canary=canary)
+            done = examine.examine(stage, planned, where, canary=canary, replace_endpoint=replace_endpoint)
         else:
-            done = operation.push(stage, planned, where, say=terminal.say, force=force, canary=canary, **more)
+            more |= {"canary": canary, "replace_endpoint": replace_endpoint}
+            done = operation.push(stage, planned, where, say=terminal.say, force=force, **more)
     _tell_push(stage, done, as_json=as_json, dry_run=dry_run)
     if watching and not dry_run and done.candidate:
         from thampi.operations import watch
@@ -167,7 +173,7 @@ def _tell_push(stage: Any, done: Any, *, as_json: bool, dry_run: bool) -> None:
             ("thing", "name", "action", "changes"),
             [(row.thing, row.name, _action(row.action, would), "\n".join(row.changes)) for row in done.rows],
         )
-    if stage.auth == "none" and not dry_run:
+    if stage.api.auth == "none" and not dry_run:
         terminal.say('anybody who knows the URL can call it (auth = "none"); auth = "iam" lets only AWS identities in')
     if done.url:
         terminal.result(done.url)

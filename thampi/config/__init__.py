@@ -1,7 +1,7 @@
 """thampi.toml + flags -> one frozen Stage, or every mistake at once.
 
-Key by key: flag > THAMPI_* variable > [stages.X] > top of the file > default; the tables environment, tags and vpc are
-merged key by key, too. pydantic only says what is wrong with each layer; what comes out are plain dataclasses.
+Key by key: flag > THAMPI_* variable > [stages.X] > top of the file > default; the tables environment, tags, vpc and
+api are merged key by key, too. pydantic only says what is wrong with each layer; what comes out are plain dataclasses.
 """
 
 import re
@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from thampi.config import mistakes, tables
-from thampi.config.settings import FILE, LOCAL, VARIABLES, Build, Masked, Stage, Vpc
+from thampi.config.settings import FILE, LOCAL, VARIABLES, Api, Build, Masked, Stage, Vpc
 from thampi.errors import ConfigError
 
-__all__ = ["FILE", "LOCAL", "VARIABLES", "Build", "Masked", "Stage", "Vpc", "find", "load", "stages"]
+__all__ = ["FILE", "LOCAL", "VARIABLES", "Api", "Build", "Masked", "Stage", "Vpc", "find", "load", "stages"]
 
 
 def find(start: Path) -> Path:
@@ -44,6 +44,7 @@ def load(file: Path, stage: str, *, flags: Mapping[str, object], environ: Mappin
     variable_of = {key: variable for variable, key in VARIABLES.items()}
     environment = _merged(layers, "environment")
     vpc = _merged(layers, "vpc")
+    api = _merged_api(layers)
     mistakes.refuse(
         file,
         [
@@ -56,6 +57,8 @@ def load(file: Path, stage: str, *, flags: Mapping[str, object], environ: Mappin
             *mistakes.check_vpc(vpc),
             *mistakes.check_concurrency(in_file),
             *mistakes.check_snapstart(in_file),
+            *mistakes.check_auth(layers),
+            *mistakes.check_waiting(layers, api),
         ],
     )
     folder = file.parent.resolve()
@@ -68,6 +71,7 @@ def load(file: Path, stage: str, *, flags: Mapping[str, object], environ: Mappin
         "build": _make_build(folder, build),
         "environment": Masked({name: mistakes.value_of(value, environ) for name, (_, value) in environment.items()}),
         "tags": {name: value for name, (_, value) in _merged(layers, "tags").items()},
+        "api": Api(**{key: value for key, (_, value) in api.items()}),
         "vpc": Vpc(**{key: tuple(ids) for key, (_, ids) in vpc.items()}) if vpc else None,
     }
     return Stage(**_only(Stage, settings))
@@ -135,3 +139,12 @@ def _merged(layers: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, tupl
         for place, layer in layers.items()
         for name, value in _table(layer, key).items()
     }
+
+
+def _merged_api(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, Any]]:
+    """Merge the table api; `auth` beside it is the same as `auth` in it, and was there first."""
+    told = {
+        place: {"api": {**({"auth": layer["auth"]} if "auth" in layer else {}), **_table(layer, "api")}}
+        for place, layer in layers.items()
+    }
+    return _merged(told, "api")

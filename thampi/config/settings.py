@@ -17,6 +17,11 @@ VARIABLES = {
     "THAMPI_DEPENDENCY_FILE": "dependency_file",
 }
 
+# How long each type of endpoint waits for an answer:
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html (a function URL: as long as the function)
+WAITS_S = {"http": 30, "url": 900}
+
 
 class Masked(Mapping[str, str]):
     """Names with values that nobody should see: printing it shows the names only."""
@@ -61,6 +66,15 @@ class Vpc:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Api:
+    """The endpoint in front of what is live: which kind, whom it lets in, what it shows."""
+
+    type: Literal["http", "url"] = "http"
+    auth: Literal["none", "iam"] = "none"
+    page: bool = True  # browsers get a page to try the model on
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """Everything that a command has to know of a project and one of its stages."""
 
@@ -75,7 +89,7 @@ class Stage:
     memory_mb: int = 1024
     timeout_s: int = 29
     ephemeral_storage_mb: int = 512
-    auth: Literal["none", "iam"] = "none"
+    api: Api = field(default_factory=Api)
     max_body_mb: int = 5
     log_retention_days: int = 30
     keep_releases: int = 10

@@ -14,6 +14,7 @@ _PACKAGE = r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?"
 _ROLE = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+"
 _AUTH = '"none" (anyone who knows the URL may call it) or "iam" (callers sign with AWS credentials)'
 _MODEL = '"s3" (the function loads it from the bucket) or "image" (it is baked into the image)'
+_TYPE = '"http" (an HTTP API of API Gateway) or "url" (a function URL: no gateway, and 15 minutes to answer)'
 _DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
@@ -46,6 +47,7 @@ _Image = Annotated[str, _like(_IMAGE, 'an image like "public.ecr.aws/docker/libr
 _Package = Annotated[str, _like(_PACKAGE, 'a Debian package like "libgomp1" or "libgomp1=12.2.0-14"')]
 _Extra = Annotated[str, _like(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", 'the name of an extra like "serving"')]
 _Auth = Annotated[str, _one_of("none", "iam", words=_AUTH)]
+_Type = Annotated[str, _one_of("http", "url", words=_TYPE)]
 _Days = Annotated[int, _one_of(*_DAYS, words=f"one of CloudWatch's {', '.join(map(str, _DAYS))}")]
 _Role = Annotated[str, _like(_ROLE, 'the ARN of a role like "arn:aws:iam::123456789012:role/mine"')]
 _Url = Annotated[str, _like(r"https?://[\w.\[\]:-]+(/[\w./-]*)?", 'a URL like "http://localhost:4566"')]
@@ -89,6 +91,14 @@ class VpcTable(Table):
     security_group_ids: list[_Group] = _ABSENT
 
 
+class ApiTable(Table):
+    """api: the endpoint in front of what is live."""
+
+    type: _Type = _ABSENT
+    auth: _Auth = _ABSENT
+    page: bool = _ABSENT
+
+
 class StageTable(Table):
     """[stages.X]: what decides where and how the model is served."""
 
@@ -98,7 +108,8 @@ class StageTable(Table):
     memory_mb: Annotated[int, _between(128, 10240)] = _ABSENT
     timeout_s: Annotated[int, _between(1, 900)] = _ABSENT
     ephemeral_storage_mb: Annotated[int, _between(512, 10240)] = _ABSENT
-    auth: _Auth = _ABSENT
+    auth: _Auth = _ABSENT  # the same as api.auth
+    api: ApiTable = _ABSENT
     max_body_mb: Annotated[int, _between(1, 6, " (Lambda itself takes no more than 6 MB)")] = _ABSENT
     log_retention_days: _Days = _ABSENT
     keep_releases: Annotated[int, _between(1, 30)] = _ABSENT

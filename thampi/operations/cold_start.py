@@ -8,12 +8,16 @@ from typing import Any
 
 import orjson
 
+from thampi.config import Stage, settings
+
 _MARK = '{"thampi":"cold start"'  # how handler/cold_start.py begins its line
 _REPORT = re.compile(r"Max Memory Used: (\d+) MB")
 _LAG_S = 2.0  # a log comes a little later than the answer to which it belongs
 _STEP_MB, _LEAST_MB = 64, 128
 _CLOSE = 0.9
 _WORTH_IT = 0.75
+_MOST_MB = 10240
+_NEAR = 0.7  # of the time: a cold start of another day, on another machine of AWS's, takes longer by so much
 
 
 def told(lines: Iterable[str], memory_mb: int) -> tuple[str, ...]:
@@ -58,6 +62,31 @@ def _in_place_mb(found: dict[str, Any]) -> int:
     """Return the size of the model when the process never held as much: then it uses it in its file."""
     read_mb = math.ceil(float(found.get("fetch_mb") or 0) * 1e6 / 2**20)
     return read_mb if read_mb > int(found.get("peak_mb") or read_mb) else 0
+
+
+def warning(lines: Iterable[str], trial_ms: int, stage: Stage) -> str:
+    """Return what to do about a cold start that comes near the time that callers are given; empty when it doesn't.
+
+    It took what the handler's line in the log says, or else as long as the trial, which was a cold start. The first
+    request of an environment waits for it, at most as long as the endpoint and the function do.
+    """
+    measured = [found["total_ms"] for found in map(_read, lines) if found and isinstance(found.get("total_ms"), float)]
+    took_s = (measured[-1] if measured else trial_ms) / 1000
+    endpoint_s = settings.WAITS_S[stage.api.type]
+    wait_s = min(endpoint_s, stage.timeout_s)
+    if took_s < _NEAR * wait_s:
+        return ""
+    cures = ["keep_warm keeps an environment ready"] if stage.keep_warm is None else []
+    if stage.memory_mb < _MOST_MB:
+        cures.insert(0, f"memory_mb = {min(2 * stage.memory_mb, _MOST_MB)} also brings more CPU")
+    if endpoint_s < settings.WAITS_S["url"]:
+        cures.append('api.type = "url" with a longer timeout_s lets them wait')
+    elif stage.timeout_s < endpoint_s:
+        cures.append("a longer timeout_s lets them wait")
+    return (
+        f"the cold start took {took_s:.1f} s, and callers get an error after {wait_s} s: the first request of an "
+        f"environment may fail. {'; '.join(cures) or 'a smaller model starts sooner'}"
+    )
 
 
 class Listener:

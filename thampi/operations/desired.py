@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 from thampi import names
-from thampi.aws import function, logs, registry, release, role
+from thampi.aws import function, logs, registry, role
 from thampi.aws.function import Function
-from thampi.aws.gateway import Endpoint
 from thampi.aws.logs import LogGroup
 from thampi.aws.registry import Repository
 from thampi.aws.role import Role
@@ -14,7 +13,6 @@ from thampi.operations.place import Place
 from thampi.runtime.bundle import About
 
 ARCHITECTURES = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}  # docker's word, Lambda's word
-PERMISSION = "thampi-api"
 
 
 def bucket_tags(stage: Stage) -> dict[str, str]:
@@ -70,17 +68,6 @@ def served_function(
     )
 
 
-def endpoint(stage: Stage, place: Place) -> Endpoint:
-    """Return the HTTP API in front of what is live."""
-    return Endpoint(
-        project=stage.name,
-        stage=stage.stage,
-        target=release.arn(place.aws, names.function(stage.name, stage.stage)),
-        auth=stage.auth,
-        tags={**stage.tags, **names.tags(stage.name, stage.stage)},
-    )
-
-
 def _environment(
     stage: Stage, place: Place, about: About, manifest_sha256: str, served_time_utc: str
 ) -> Mapping[str, str]:
@@ -96,5 +83,6 @@ def _environment(
         "THAMPI_NAME": stage.name,
         "THAMPI_STAGE": stage.stage,
         "THAMPI_MAX_BODY_MB": str(stage.max_body_mb),
+        **({} if stage.api.page else {"THAMPI_PAGE": "false"}),
         function.SERVED_TIME: served_time_utc,
     }

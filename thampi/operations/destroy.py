@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thampi import names
-from thampi.aws import buckets, function, gateway, lock, logs, registry, role, schedule, store
+from thampi.aws import buckets, function, lock, logs, registry, role, schedule, store
 from thampi.config import Stage
 from thampi.errors import ConfigError
-from thampi.operations import warmth
+from thampi.operations import endpoint, warmth
 from thampi.operations.place import Place
 
 
@@ -61,7 +61,7 @@ def destroy(
 def _delete_stage(stage: Stage, place: Place, before_each: Callable[[], None] = lambda: None) -> list[Gone]:
     aws, name, at = place.aws, stage.name, stage.stage
     steps: list[tuple[str, str, Callable[[], bool]]] = [
-        ("endpoint", names.api(name, at), lambda: gateway.remove(aws, name, at)),
+        ("endpoint", names.api(name, at), lambda: endpoint.remove(stage, place)),
         ("function", names.function(name, at), lambda: function.remove(aws, name, at)),
         ("log group", names.log_group(name, at), lambda: logs.remove(aws, name, at)),
         # Also where a role_arn is set by now: one of ours may be from before.

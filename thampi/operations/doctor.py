@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from thampi import names, recipe
-from thampi.aws import buckets, function, gateway, logs, registry, role
+from thampi.aws import buckets, function, logs, registry, role
 from thampi.builder import build as docker_build
 from thampi.builder import client as docker_client
 from thampi.builder import platforms
 from thampi.config import Stage
 from thampi.errors import ThampiError
-from thampi.operations import build
+from thampi.operations import build, endpoint
 from thampi.operations.place import Place
 
 
@@ -63,7 +63,7 @@ def examine_place(stage: Stage, find: Callable[[], Place]) -> Iterator[Finding]:
         ("IAM", lambda: stage.role_arn or role.read(aws, name, at)),
         ("CloudWatch Logs", lambda: logs.read(aws, name, at)),
         ("Lambda", lambda: function.read(aws, names.function(name, at))),
-        ("API Gateway", lambda: gateway.read(aws, name, at)),
+        ("endpoint", lambda: endpoint.read(stage, place).in_use),
     )
     for service, read in tries:
         try:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from thampi import names
-from thampi.aws import buckets, function, gateway, logs, registry, release, role, store
+from thampi.aws import buckets, function, logs, registry, release, role, store
 from thampi.config import Stage
 from thampi.errors import BundleError
-from thampi.operations import desired, ground, provisioning, sharing, warmth
+from thampi.operations import desired, endpoint, ground, provisioning, sharing, warmth
 from thampi.operations.place import Place
 from thampi.runtime.bundle import About
 
@@ -76,12 +76,19 @@ class Known:
 
 
 def examine(
-    stage: Stage, plan: Planned, place: Place, *, canary: float | None = None, known: Known | None = None
+    stage: Stage,
+    plan: Planned,
+    place: Place,
+    *,
+    canary: float | None = None,
+    known: Known | None = None,
+    replace_endpoint: bool = False,
 ) -> Pushed:
     """Say what a push would do; only reads.
 
     `known` is what was read of it a moment ago.
-    Raises BundleError when the bundle's instance id was pushed with another content.
+    Raises ConfigError when the endpoint would become another and `replace_endpoint` isn't set, BundleError when the
+    bundle's instance id was pushed with another content.
     """
     aws = place.aws
     known = known or look(stage, plan, place)
@@ -94,7 +101,9 @@ def examine(
     else:
         stored = _stored(stage, plan, place, live, wanted_manifest) if bucket else False
         model_row = _row("model", plan.about.instance_id, stored or None)
-    found_api = gateway.read(aws, stage.name, stage.stage)
+    stand = endpoint.read(stage, place)
+    if live is not None:
+        endpoint.check_replaced(stage, place, stand, replacing=replace_endpoint)
     latest = function.read(aws, names.function(stage.name, stage.stage))
     callers = release.callers(aws, names.function(stage.name, stage.stage)) if live else []
     rows = [
@@ -103,14 +112,13 @@ def examine(
         *_examine_ground(stage, place),
         _row("image", plan.model.digest, image),
         *_examine_release(stage, plan, place, known, latest, wanted_manifest, canary),
-        *_examine_endpoint(stage, place, found_api, callers),
+        *(Row(*each) for each in endpoint.examine(stage, place, stand, callers)),
         *(Row(*each) for each in warmth.examine(stage, place, latest, callers)),
     ]
     ready = provisioning.examine(stage, place, live, reserved=latest.reserved if latest else None)
     if ready:
         rows.append(Row("provisioned", names.function(stage.name, stage.stage), "changed", ready))
-    url = gateway.url(aws, found_api.api_id, stage.name, stage.stage) if found_api else ""
-    return Pushed(url, tuple(rows), live.version if live else "")
+    return Pushed(stand.wanted.url if stand.wanted else "", tuple(rows), live.version if live else "")
 
 
 def look(stage: Stage, plan: Planned, place: Place) -> Known:
@@ -214,19 +222,6 @@ def _examine_release(
     differences = [*of_release, *tags]
     differences += [f"weights: {live.weights} -> none"] if live.weights else []
     return [Row("release", live.version, "changed" if differences else "left", tuple(differences))]
-
-
-def _examine_endpoint(stage: Stage, place: Place, found: gateway.Found | None, callers: Sequence[str]) -> list[Row]:
-    wanted = desired.endpoint(stage, place)
-    if found is None:
-        return [Row("endpoint", names.api(stage.name, stage.stage), "created")]
-    differences = gateway.differences(found, wanted)
-    source = gateway.source_arn(place.aws, found.api_id)
-    allowed = release.is_allowed(callers, source, desired.PERMISSION)
-    return [
-        Row("endpoint", found.api_id, "changed" if differences else "left", differences),
-        Row("permission", desired.PERMISSION, "left" if allowed else "created"),
-    ]
 
 
 def _row(thing: str, name: str, found: object | None, differences: Sequence[str] = ()) -> Row:

@@ -13,7 +13,7 @@ from thampi.aws import release
 from thampi.aws.release import Live
 from thampi.aws.role import Role
 from thampi.config import Stage
-from thampi.operations import desired
+from thampi.operations import desired, endpoint
 from thampi.operations.place import Place
 from thampi.version import __version__
 
@@ -31,7 +31,7 @@ def digest(stage: Stage, place: Place) -> str:
         "role": asdict(wanted_role) if wanted_role else stage.role_arn,
         "schedule": stage.keep_warm,
         "concurrency": stage.reserved_concurrency,
-        "endpoint": asdict(desired.endpoint(stage, place)),
+        "endpoint": [stage.api.type, asdict(endpoint.wanted(stage, place))],
         "tags": {**stage.tags, **names.tags(stage.name, stage.stage)},
     }
     if stage.provisioned_concurrency is not None:

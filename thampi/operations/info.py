@@ -3,9 +3,10 @@
 from typing import Any
 
 from thampi import names
-from thampi.aws import gateway, release, store
+from thampi.aws import release, store
 from thampi.config import Stage
 from thampi.errors import CloudError
+from thampi.operations import endpoint
 from thampi.operations.place import Place
 
 _MODEL, _MANIFEST, _SERVED = "THAMPI_MODEL", "THAMPI_MANIFEST_SHA256", "THAMPI_SERVED_TIME_UTC"
@@ -18,8 +19,8 @@ def info(stage: Stage, place: Place) -> dict[str, Any]:
     """
     aws = place.aws
     live = release.read_live(aws, names.function(stage.name, stage.stage))
-    api = gateway.read(aws, stage.name, stage.stage)
-    if live is None or api is None:
+    standing = endpoint.read(stage, place).in_use
+    if live is None or standing is None:
         raise CloudError(
             f"nothing of {stage.name} is live in stage {stage.stage} ({place})", hint=f"thampi push {stage.stage}"
         )
@@ -29,7 +30,7 @@ def info(stage: Stage, place: Place) -> dict[str, Any]:
     instance_id = url.rstrip("/").rpartition("/")[2] or release.said(live.description).get("model", "")
     stored = store.read_model(aws, place.bucket, stage.name, instance_id) if url and instance_id else None
     return {
-        "url": gateway.url(aws, api.api_id, stage.name, stage.stage),
+        "url": standing.url,
         "version": live.version,
         "since_utc": environment.get(_SERVED, live.published),
         "model": url or "in the image",
@@ -39,7 +40,8 @@ def info(stage: Stage, place: Place) -> dict[str, Any]:
         "image": live.function.image_uri,
         "memory_mb": live.function.memory_mb,
         "timeout_s": live.function.timeout_s,
-        "auth": api.endpoint.auth,
+        "endpoint": standing.type,
+        "auth": standing.auth,
         "state": live.state,
         "description": live.description,
         "account": aws.account,

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from thampi import names
-from thampi.aws import gateway, inventory, release
+from thampi.aws import inventory, release
 from thampi.config import Stage
 from thampi.errors import ThampiError
+from thampi.operations import endpoint
 from thampi.operations.place import Place
 
 
@@ -40,13 +41,13 @@ def _state(stage: Stage, find: Callable[[Stage], Place | None]) -> State:
         if place is None:
             return State(stage.stage, "absent")
         live = release.read_live(place.aws, names.function(stage.name, stage.stage))
-        api = gateway.read(place.aws, stage.name, stage.stage)
+        standing = endpoint.read(stage, place).in_use
     except ThampiError as error:
         return State(stage.stage, "unknown", said=error.message)
-    url = gateway.url(place.aws, api.api_id, stage.name, stage.stage) if api else ""
+    url = standing.url if standing else ""
     if live is None:
-        return State(stage.stage, "unfinished" if api else "absent", url=url)
-    return State(stage.stage, "live" if api else "unfinished", live.version, url)
+        return State(stage.stage, "unfinished" if standing else "absent", url=url)
+    return State(stage.stage, "live" if standing else "unfinished", live.version, url)
 
 
 @dataclass(frozen=True)

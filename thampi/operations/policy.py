@@ -12,11 +12,11 @@ from thampi.config import Stage
 from thampi.operations.place import Place
 
 _LAMBDA = (
-    "AddPermission CreateAlias CreateFunction DeleteFunction DeleteFunctionConcurrency "
-    "DeleteProvisionedConcurrencyConfig GetAlias GetFunction GetPolicy GetProvisionedConcurrencyConfig InvokeFunction "
-    "ListAliases ListProvisionedConcurrencyConfigs ListTags ListVersionsByFunction PublishVersion "
-    "PutFunctionConcurrency PutProvisionedConcurrencyConfig RemovePermission TagResource UpdateAlias "
-    "UpdateFunctionCode UpdateFunctionConfiguration"
+    "AddPermission CreateAlias CreateFunction CreateFunctionUrlConfig DeleteFunction DeleteFunctionConcurrency "
+    "DeleteFunctionUrlConfig DeleteProvisionedConcurrencyConfig GetAlias GetFunction GetFunctionUrlConfig GetPolicy "
+    "GetProvisionedConcurrencyConfig InvokeFunction ListAliases ListProvisionedConcurrencyConfigs ListTags "
+    "ListVersionsByFunction PublishVersion PutFunctionConcurrency PutProvisionedConcurrencyConfig RemovePermission "
+    "TagResource UpdateAlias UpdateFunctionCode UpdateFunctionConfiguration UpdateFunctionUrlConfig"
 )
 _BUCKET = (
     "CreateBucket DeleteBucket GetBucketPublicAccessBlock GetBucketTagging GetBucketVersioning "
@@ -50,6 +50,10 @@ def document(stage: Stage, place: Place) -> policies.Document:
     bucket = aws.arn("s3", place.bucket, region=False, account=False)
     group = aws.arn("logs", f"log-group:{names.log_group(name, at)}")
     apis, tags = (aws.arn("apigateway", path, account=False) for path in ("/apis", "/tags/*"))
+    is_url = stage.api.type == "url"
+    # An endpoint of another type, from before a change of the type, is looked for, closed and removed. API Gateway
+    # names its APIs itself, so none can be named here before it is made.
+    verbs = "DELETE GET PATCH" if is_url else "DELETE GET PATCH POST PUT"
     statements = [
         _allow("Function", "lambda", _LAMBDA, function, f"{function}:*"),
         # What other stages use is never deleted, so it is looked at.
@@ -58,12 +62,15 @@ def document(stage: Stage, place: Place) -> policies.Document:
         _allow("Models", "s3", _OBJECTS, f"{bucket}/thampi/{name}/*"),
         _allow("Images", "ecr", _ECR, aws.arn("ecr", f"repository/{names.repository(name)}")),
         _allow("Log", "logs", _LOGS, group, f"{group}:*"),
-        # API Gateway names its APIs itself, so none can be named here before it is made.
-        _allow("Endpoint", "apigateway", "DELETE GET PATCH POST PUT", apis, f"{apis}/*", tags),
+        _allow("Endpoint", "apigateway", verbs, apis, f"{apis}/*", tags),
         _allow("Schedule", "events", _RULE, aws.arn("events", f"rule/{names.rule(name, at)}")),
         {"Sid": "Anywhere", "Effect": "Allow", "Action": _ANYWHERE.split(), "Resource": "*"},
     ]
-    if stage.auth == "iam":
+    if is_url:
+        statements.append(_allow("Url", "lambda", "CreateFunctionUrlConfig", function, f"{function}:*"))
+    if stage.api.auth == "iam" and is_url:
+        statements.append(_allow("Predict", "lambda", "InvokeFunctionUrl", function, f"{function}:*"))
+    elif stage.api.auth == "iam":
         invoke = aws.arn("execute-api", f"*/{at}/*")
         statements.append(_allow("Predict", "execute-api", "Invoke", invoke))
     if stage.role_arn is None:

@@ -1,42 +1,46 @@
 """thampi predict: asks a stage's model, through its URL as a caller would, or straight through Lambda."""
 
+import contextlib
 import json
-import urllib.error
-import urllib.request
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from thampi import names
-from thampi.aws import gateway, release, signing, trial
+from thampi.asking.asker import Asker, Authorize, openly
+from thampi.aws import release, signing, trial
 from thampi.config import Stage
 from thampi.errors import CloudError, PredictionError
+from thampi.operations import endpoint
 from thampi.operations.place import Place
 
-_JSON = "application/json"
+
+@dataclass(frozen=True)
+class Reached:
+    """What asking a stage's endpoint needs."""
+
+    url: str
+    authorize: Authorize
+    timeout_s: float
+
+
+def reach(stage: Stage, place: Place) -> Reached:
+    """Find the URL of a stage, and what lets a request in; raises CloudError when there is none."""
+    found = endpoint.read(stage, place).in_use
+    if found is None:
+        raise CloudError(f"{stage.name} has no endpoint in stage {stage.stage}", hint=f"thampi push {stage.stage}")
+    service = signing.FUNCTION_URL if found.type == "url" else signing.API
+    sign = signing.with_session(place.aws.session, service, place.aws.region)
+    return Reached(found.url, sign if found.auth == "iam" else openly, stage.timeout_s + 15)
 
 
 def through_url(stage: Stage, place: Place, data: Any) -> Any:
     """Return what the endpoint answers to `data`, signed when it wants that.
 
-    Raises PredictionError when it refuses or fails, CloudError when it can't be reached.
+    Raises EndpointError, by its kinds, when it refuses, fails or can't be reached.
     """
-    api = gateway.read(place.aws, stage.name, stage.stage)
-    if api is None:
-        raise CloudError(f"{stage.name} has no endpoint in stage {stage.stage}", hint=f"thampi push {stage.stage}")
-    url = gateway.url(place.aws, api.api_id, stage.name, stage.stage)
-    body = json.dumps({"data": data}).encode()
-    headers = {"Content-Type": _JSON}
-    if api.endpoint.auth == "iam":
-        headers = signing.headers(place.aws, url, body, _JSON)
-    request = urllib.request.Request(url, body, headers)  # noqa: S310 - our own endpoint's URL
-    try:
-        # The gateway waits 30 s; a prediction is never asked for twice.
-        with _opener(url).open(request, timeout=stage.timeout_s + 15) as answer:
-            return json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        raise _refused(url, error.code, error.read()) from error
-    except OSError as error:
-        raise CloudError(f"{url} can't be reached: {error}", hint="check the network") from error
+    reached = reach(stage, place)
+    with contextlib.closing(Asker(reached.url, reached.authorize, timeout_s=reached.timeout_s)) as asker:
+        return asker.predict(data)
 
 
 def directly(stage: Stage, place: Place, data: Any) -> Any:
@@ -46,21 +50,3 @@ def directly(stage: Stage, place: Place, data: Any) -> Any:
     if not tried.ok:
         raise PredictionError(f"the model did not answer: {tried.error}", hint=f"thampi logs {stage.stage} --errors")
     return json.loads(tried.payload)
-
-
-def _opener(url: str) -> urllib.request.OpenerDirector:
-    """Return what opens a URL; one of this machine is behind no proxy, whatever HTTP_PROXY says."""
-    is_here = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if is_here else []))
-
-
-def _refused(url: str, status: int, body: bytes) -> PredictionError:
-    try:
-        found = json.loads(body)
-        said = found["error"]["message"] if "error" in found else found.get("message", "")
-    except (ValueError, TypeError, KeyError, AttributeError):
-        said = body.decode(errors="replace")[:500]
-    hint = "thampi logs shows why" if status >= 500 else None
-    if status == 403:
-        hint = 'the endpoint wants signed requests: auth = "iam"; have execute-api:Invoke allowed to these credentials'
-    return PredictionError(f"{url} answered {status}: {said}", hint=hint)

@@ -14,7 +14,8 @@ The order, and why it is this one:
    environments are to stand ready, those of the version do so before it gets calls (see `provisioning`).
 7. An endpoint that is to be stricter becomes so before the release that counts on it.
 8. The alias `live` moves. This one call is the release.
-9. The permission for the endpoint, and the rest of the endpoint: what is loosened is loosened last.
+9. The permission for the endpoint, and the rest of the endpoint: what is loosened is loosened last. An endpoint of
+   another type, which callers knew until now, goes when the new one has answered.
 
 Where all around the function is laid already (see `ground`), and only the release differs, nothing around it is asked
 about: a new model takes some twenty calls, and no engine.
@@ -30,11 +31,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 from thampi import names
-from thampi.aws import buckets, function, gateway, lock, logs, registry, release, role, store, trial
+from thampi.aws import buckets, function, lock, logs, registry, release, role, store, trial
 from thampi.aws.ensured import Ensured
 from thampi.config import Stage
 from thampi.errors import CloudError
-from thampi.operations import cold_start, desired, examine, garbage, ground, provisioning, refusal, sharing, warmth
+from thampi.operations import (
+    cold_start,
+    desired,
+    endpoint,
+    examine,
+    garbage,
+    ground,
+    provisioning,
+    refusal,
+    replacement,
+    sharing,
+    warmth,
+)
 from thampi.operations.place import Place, who
 
 Say = Callable[[str], None]
@@ -61,15 +74,19 @@ def push(
     force: bool = False,
     canary: float | None = None,
     bring_model: BringModel | None = None,
+    replace_endpoint: bool = False,
+    try_out: replacement.Try = replacement.try_out,
 ) -> examine.Pushed:
     """Make the stage serve this model, unless it does; `force` takes the lock of a run that died.
 
     With `canary` the new release gets that many percent of the calls, and what is live stays so.
 
     `deliver` brings the image into the registry when it isn't there; `uploaded` gets the bytes of the model that went,
-    unless `bring_model` has another way to bring it than from its folder.
+    unless `bring_model` has another way to bring it than from its folder. With `replace_endpoint` an endpoint of
+    another type may go; `try_out` asks the new one before.
 
-    Raises ReleaseError when the new version does not answer (callers still get the old one), BuildError, BundleError
+    Raises ConfigError when the endpoint would become another, and nobody has said that it may;
+    ReleaseError when the new version does not answer (callers still get the old one), BuildError, BundleError
     and CloudError for what their names say; whatever was made by then is found again by the next push.
     """
     aws, known = place.aws, examine.look(stage, plan, place)
@@ -80,7 +97,7 @@ def push(
     url = _url_of_laid(stage, plan, place, known)
     if url:
         return _push_release(stage, plan, place, known, url, say=say, bring=bring, force=force, canary=canary)
-    seen = examine.examine(stage, plan, place, canary=canary, known=known)
+    seen = examine.examine(stage, plan, place, canary=canary, known=known, replace_endpoint=replace_endpoint)
     if not seen.changed:
         return seen
     bucket = buckets.ensure(aws, place.bucket, desired.bucket_tags(stage))
@@ -104,7 +121,8 @@ def push(
             canary=canary,
             role_is_new=any(row.thing == "role" and row.action != "left" for row in around),
         )
-        api, permission = _endpoint(stage, place)
+        standing, opened = endpoint.ensure(stage, place)
+        opened += replacement.finish(stage, place, standing, try_out=try_out, say=say)
         ready = _settle(stage, place, live, version, canary)
         warm = warmth.ensure(stage, place)
         _note_ground(stage, place)
@@ -116,17 +134,11 @@ def push(
         examine.Row("repository", repository.value.name, repository.action, repository.changes),
         examine.Row("image", plan.model.digest, image.action, image.changes),
         released,
-        examine.Row(
-            "endpoint",
-            api.value.api_id,
-            "changed" if tightened and api.action == "left" else api.action,
-            (*tightened, *api.changes),
-        ),
-        examine.Row("permission", permission.value, permission.action),
+        *(examine.Row(*each) for each in _with_tightened(opened, tightened)),
         *(examine.Row(*each) for each in warm),
         *ready,
     )
-    return examine.Pushed(gateway.url(aws, api.value.api_id, stage.name, stage.stage), rows, version, trial_ms)
+    return examine.Pushed(standing.url, rows, version, trial_ms)
 
 
 def _url_of_laid(stage: Stage, plan: examine.Planned, place: Place, known: examine.Known) -> str:
@@ -139,8 +151,7 @@ def _url_of_laid(stage: Stage, plan: examine.Planned, place: Place, known: exami
         return ""
     if buckets.read(place.aws, place.bucket, closely=False) is None:
         return ""
-    api_id = gateway.read_id(place.aws, stage.name, stage.stage)
-    return gateway.url(place.aws, api_id, stage.name, stage.stage) if api_id else ""
+    return endpoint.read_url(stage, place)
 
 
 def _push_release(
@@ -268,14 +279,14 @@ def _release(
         raise refusal.of_trial(stage, version.number, live, tried)
     for sentence in cold_start.told(tried.log_tail.splitlines(), stage.memory_mb):
         say(sentence)
+    if near := cold_start.warning(tried.log_tail.splitlines(), tried.duration_ms, stage):
+        say(near)
     share = canary if live is not None else None
     live, warmed = provisioning.allocate(stage, place, version.number, live, share=share, say=say)
     check()
     tightened: tuple[str, ...] = ()
     if not ground.is_laid(stage, place, live):
-        found_api = gateway.read(aws, stage.name, stage.stage)
-        if found_api is not None:
-            tightened = gateway.tighten(aws, found_api, desired.endpoint(stage, place)).changes
+        tightened = endpoint.tighten(stage, place)
     moved = sharing.flip(aws, wanted.name, version.number, live, canary, say)
     thing = "candidate" if canary is not None and live is not None else "release"
     shares = [line for line in moved.changes if line.startswith("share")]
@@ -307,12 +318,10 @@ def _note_ground(stage: Stage, place: Place) -> None:
         release.point_live(place.aws, name, live.version, live, share=live.candidate, ground=made)
 
 
-def _endpoint(stage: Stage, place: Place) -> tuple[Ensured[gateway.Found], Ensured[str]]:
-    """Open the way from the URL to what is live; the permission names the API, so the API comes first."""
-    api = gateway.ensure(place.aws, desired.endpoint(stage, place))
-    source = gateway.source_arn(place.aws, api.value.api_id)
-    name = names.function(stage.name, stage.stage)
-    return api, release.allow(place.aws, name, source, desired.PERMISSION)
+def _with_tightened(opened: list[endpoint.Changes], tightened: tuple[str, ...]) -> list[endpoint.Changes]:
+    """Tell what was tightened before the flip as a change of the endpoint, which it is."""
+    (thing, name, action, changes), *rest = opened
+    return [(thing, name, "changed" if tightened and action == "left" else action, (*tightened, *changes)), *rest]
 
 
 # ----------------------------------------------------------------------------------------------------------- the rest

@@ -86,6 +86,8 @@ def _said_by(value: Any) -> Any:
     if hasattr(value, "columns") and hasattr(value, "to_dict"):
         # A table of pandas or polars: the rows that it was fed with.
         return value.to_dicts() if hasattr(value, "to_dicts") else value.to_dict("records")
+    if hasattr(type(value), "__struct_fields__"):  # msgspec's Structs, in the form that their own schema describes
+        return sys.modules["msgspec"].to_builtins(value, enc_hook=_plain)
     for method in _SPEAKERS:
         if hasattr(value, method):
             return getattr(value, method)()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from thampi.errors import BundleError
 from thampi.runtime import bundle, fetch, original, s3
@@ -56,6 +57,11 @@ def read(source: Source, sha256: str = "") -> About:
 
 def unpickle(folder: Source, about: About) -> Model:
     """Return the model of a bundle that was read; raises BundleError as `load` does."""
+    return unpickle_with_types(folder, about)[0]
+
+
+def unpickle_with_types(folder: Source, about: About) -> tuple[Model, Any]:
+    """Return the model of a bundle, and the plan for its data that lies behind it in the pickle; None without one."""
     check_python(about, str(folder))
     if about.format:
         fetch.check(folder, about)
@@ -95,6 +101,7 @@ class Loading:
         self._source = source
         self._fetch = fetch.begin(source, sha256=sha256, files=files)
         self._figures: Figures | None = None
+        self.types: Any = None  # the plan for the model's data, once `model` has returned
 
     def about(self) -> About:
         """Return what is known of the bundle, as soon as its thampi.json is there; raise BundleError without it."""
@@ -109,7 +116,7 @@ class Loading:
         check_python(about, str(self._source))
         began = time.perf_counter()
         with self._fetch as fetched:
-            model = _unpickled(fetched, self._source, about)
+            model, self.types = _unpickled(fetched, self._source, about)
             size, fetch_s, waited_s, requests, retries = fetched.figures()
         unpickle_s = time.perf_counter() - began - waited_s
         self._figures = Figures(size, 1e3 * fetch_s, 1e3 * unpickle_s, requests, retries)
@@ -129,12 +136,15 @@ def _source(source: str | os.PathLike[str]) -> Source:
     return s3.Prefix(str(source)) if str(source).startswith("s3://") else Path(source)
 
 
-def _unpickled(fetched: fetch.Fetch, source: Source, about: About) -> Model:
+def _unpickled(fetched: fetch.Fetch, source: Source, about: About) -> tuple[Model, Any]:
+    types = None
     try:
         if about.format == 0:
             model = original.unpickle(source)
         else:
-            model = pickle.Unpickler(fetched.pickle(), buffers=fetched.buffers()).load()
+            unpickler = pickle.Unpickler(fetched.pickle(), buffers=fetched.buffers())
+            model = unpickler.load()
+            types = unpickler.load() if about.signature and about.signature["types"] else None
     except BundleError:
         raise
     except Exception as error:
@@ -144,7 +154,7 @@ def _unpickled(fetched: fetch.Fetch, source: Source, about: About) -> Model:
             f"what is saved in {source} is a {type(model).__name__}, not a thampi.Model",
             hint="subclass thampi.Model, keep the trained object in it, and save that",
         )
-    return model
+    return model, types
 
 
 def check_python(about: About, where: str) -> None:

@@ -36,7 +36,16 @@ class Context:
 
 
 class Model(ABC):
-    """A model that can be served: subclass it, keep what you trained in it, and write `predict`."""
+    """A model that can be served: subclass it, keep what you trained in it, and write `predict`.
+
+    Two hooks and one method more are there for those who want them. A request's data goes through `before`, then
+    `predict`, and what that returns through `after`. With `predict_batch(self, items, context)`, a request whose
+    `data` is a list is answered by one call, which returns a list of as many results; `before` and `after` see each
+    item alone.
+
+    The type hints say what callers may send and what they get: that of the first argument (of `before`, where there is
+    one), and that of what is returned (by `after`, where there is one). `save` turns them into the bundle's signature.
+    """
 
     __module__ = "thampi"
 
@@ -54,12 +63,25 @@ class Model(ABC):
     def predict(self, args: Any, context: Context) -> Any:
         """Return the answer to one request.
 
-        `args` is the value of `data` in the request. The answer is anything that JSON can say, numpy and pandas
-        included. Raise `thampi.BadRequest` when the caller is to blame: that is a 400, all else a 500.
+        `args` is the value of `data` in the request, or what `before` has made of it; an instance of the type that its
+        hint names, where that is a dataclass, a pydantic model, a msgspec Struct, an enum, a date and the like. The
+        answer is anything that JSON can say, numpy and pandas included. Raise `thampi.BadRequest` when the caller is to
+        blame: that is a 400, all else a 500.
         """
+
+    def before(self, data: Any, context: Context) -> Any:
+        """Return what `predict` gets for the `data` of a request; left out, it gets the data itself.
+
+        Raise `thampi.BadRequest` as in `predict`.
+        """
+        return data
+
+    def after(self, result: Any, context: Context) -> Any:
+        """Return what the caller gets for a result of `predict`; left out, the result itself."""
+        return result
 
 
 class BadRequest(Exception):  # noqa: N818 - it names the answer that the caller gets
-    """Raised in `predict` when the caller's data is wrong; the message is the caller's to read (HTTP 400)."""
+    """Raised in `predict`, `before` or `after` when the caller's data is wrong: a 400 with the message in it."""
 
     __module__ = "thampi"

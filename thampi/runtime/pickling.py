@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 import cloudpickle
 
 from thampi.errors import BundleError
-from thampi.runtime import origins, tensors
+from thampi.runtime import origins, structs, tensors
 from thampi.runtime.bundle import Part
 from thampi.runtime.writing import Buffers, InBand, Parts
 
@@ -36,10 +36,14 @@ class Pickled:
     buffers: list[tuple[int, int]]
     modules: list[str]
     distributions: dict[str, str]
+    has_types: bool = False
 
 
-def dump(model: object, folder: Path, by_reference: Iterable[str] = ()) -> Pickled:
+def dump(model: object, folder: Path, by_reference: Iterable[str] = (), types: object = None) -> Pickled:
     """Pickle `model` into `folder`; modules of the project go into the pickle, except those in `by_reference`.
+
+    `types`, what the model's hints say of its data, is a second pickle behind that of the model, which shares its
+    classes; it is left out when it can't be pickled, or is None.
 
     Raises BundleError when something in the model can't be pickled, naming the attribute.
     """
@@ -52,13 +56,17 @@ def dump(model: object, folder: Path, by_reference: Iterable[str] = ()) -> Pickl
         held = stack.enter_context(tempfile.SpooledTemporaryFile(_HELD_IN_MEMORY, dir=str(folder)))
         in_band, buffers = InBand(written["pickle"], cast(BinaryIO, held)), Buffers(written["buffers"])
         try:
-            _Pickler(in_band, buffers, imports).dump(model)
+            pickler = _Pickler(in_band, buffers, imports)
+            pickler.dump(model)
+            has_types = types is not None and _can_pickle(types, imports)
+            if has_types:
+                pickler.dump(types)
         except BundleError:
             raise
         except Exception as error:
             raise _cannot_pickle(model, imports, error) from error
         parts = {"pickle": in_band.finish(), "buffers": written["buffers"].finish()}
-    return Pickled(parts, buffers.layout, imports.modules(), imports.distributions())
+    return Pickled(parts, buffers.layout, imports.modules(), imports.distributions(), has_types)
 
 
 class _Imports:
@@ -119,7 +127,17 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._reduce_array(obj)
         if type(obj).__module__ in ("torch", "torch.storage"):
             return self._storages.reduce(obj)
+        if structs.is_one(obj):
+            reduced = structs.reduce(obj, by_value=self._is_by_value(obj))
+            if reduced is not NotImplemented:
+                return reduced
         return super().reducer_override(obj)
+
+    def _is_by_value(self, obj: Any) -> bool:
+        """Say whether a class goes along itself: one of the project, or one that was made within a function."""
+        if not isinstance(obj, type):
+            return False
+        return self._imports.is_carried(obj.__module__) or "<locals>" in obj.__qualname__
 
     def _reduce_array(self, array: Any) -> Any:
         """Have numpy's own form of an array that comes from a buffer, also for those that numpy sends in band.

@@ -9,12 +9,16 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from thampi.errors import BundleError
-from thampi.runtime import bundle, loading, origins, shipping
+from thampi.runtime import bundle, calling, loading, origins, shipping
 from thampi.runtime.encoding import encode
 from thampi.runtime.model import Context
+from thampi.runtime.signature import checking
+from thampi.runtime.signature.mistakes import InvalidDataError
 
 # Imports thampi from where it is without putting that folder, which may be a whole checkout, on the path.
 _START = """
@@ -70,14 +74,19 @@ def answer(folder: str, report: str) -> None:
     found: dict[str, object]
     try:
         about = bundle.read(Path(folder))
-        model = loading.unpickle(Path(folder), about)
+        model, types = loading.unpickle_with_types(Path(folder), about)
+        checker = checking.checker(about.signature) if about.signature else None
+        ask = calling.make(model, about.signature, checker, types)
         if about.example is not None:
             context = Context(properties=about.properties(about.trained_time_utc))
             model.initialize(context)
-            encode(model.predict(about.example, context))
+            _check_answer(encode(ask(about.example, context)), about.signature)
         found = {"ok": True}
     except BundleError as error:
         found = {"message": error.message, "hint": error.hint, "traceback": _traceback(error.__cause__)}
+    except InvalidDataError as error:
+        hint = "mend the example or the hint, or save with signature=False, which lets everything through"
+        found = {"message": f"the example was refused: {error}", "hint": hint}
     except Exception as error:
         message = f"it could not answer the example: {type(error).__name__}: {error}"
         hint = "mend `predict`, or the example"
@@ -85,6 +94,19 @@ def answer(folder: str, report: str) -> None:
             hint = f"import `{error.name}` at the top of its file, so that it goes along, or add it to `build.include`"
         found = {"message": message, "hint": hint, "traceback": _traceback(error)}
     Path(report).write_text(json.dumps(found), "utf-8")
+
+
+def _check_answer(body: bytes, signature: Mapping[str, Any] | None) -> None:
+    """Refuse an answer that is not what the model says it returns: the documentation would say so to all callers."""
+    if not signature or signature["answer"] is None:
+        return
+    try:
+        checking.Checker({"request": signature["answer"], "batch": False}).check(json.loads(body))
+    except InvalidDataError as error:
+        raise BundleError(
+            f"its answer to the example is not what its hint says: {str(error).replace('/data', 'result', 1)}",
+            hint="mend the hint of what is returned, or leave it out",
+        ) from None
 
 
 def _traceback(error: BaseException | None) -> str:

@@ -8,10 +8,12 @@ import os
 import platform
 import sys
 import uuid
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from inspect import iscoroutinefunction, signature
+from inspect import iscoroutinefunction
+from inspect import signature as arguments_of
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,14 @@ _WRAPPER = """wrap it in five lines and save that:
         def predict(self, args, context):
             return {"result": self.model.predict([args["input"]])[0]}"""
 
+_METHODS = {
+    "predict": "self, args, context",
+    "initialize": "self, context",
+    "before": "self, data, context",
+    "after": "self, result, context",
+    "predict_batch": "self, items, context",
+}
+
 
 def save(
     model: Model,
@@ -42,6 +52,7 @@ def save(
     *,
     example: Any = None,
     verify: bool = True,
+    signature: bool = True,
 ) -> Path:
     """Save `model` as the bundle `path`/`name`, and return that folder.
 
@@ -49,6 +60,10 @@ def save(
     and `tags` go out with every answer. `example` is a value of `data` as a caller would send it: the check, the
     trial of each release and the documentation use it. Unless `verify` is False the model is loaded once in a fresh
     process that can't see this project's files, and answers the example there.
+
+    What callers may send is read from the type hints of `predict` (or `before`), or else from the example, loosely: its
+    types, and the keys at its top. Other data is refused with a 422 before the model sees it; with `signature=False`
+    the model sees all.
 
     Raises BundleError when the model can't be saved, loaded or asked; the folder is then what it was before.
     """
@@ -67,7 +82,7 @@ def save(
     place = Path(os.path.realpath(folder))  # of a link, what it leads to
     try:
         with replacing.staging(place) as staged:
-            _write(model, about, staged)
+            _write(model, about, staged, check=signature)
             if verify:
                 from thampi.runtime import proving  # here and not above: it starts processes, which takes modules
 
@@ -80,12 +95,17 @@ def save(
     return folder
 
 
-def _write(model: Model, about: About, staged: Path) -> None:
+def _write(model: Model, about: About, staged: Path, *, check: bool) -> None:
     import cloudpickle  # here and not above: in Lambda, which imports this package too, nobody saves
 
     from thampi.runtime import pickling, shipping
+    from thampi.runtime.signature import describing
 
-    pickled = pickling.dump(model, staged, by_reference=shipping.shipped_modules(Path.cwd()))
+    described = describing.describe(model, about.example, check=check)
+    shipped = shipping.shipped_modules(Path.cwd())
+    pickled = pickling.dump(model, staged, by_reference=shipped, types=described.plan)
+    for note in described.notes:
+        warnings.warn(note, stacklevel=4)
     files = {}
     for role, ending in (("pickle", "pkl"), ("buffers", "buffers")):
         written = staged / f"model.{ending}"
@@ -103,6 +123,7 @@ def _write(model: Model, about: About, staged: Path) -> None:
             "buffers": pickled.buffers,
             "modules": pickled.modules,
             "distributions": pickled.distributions,
+            "signature": described.signature and described.signature | {"types": pickled.has_types},
         }
     )
     (staged / bundle.MANIFEST).write_bytes(bundle.dump(known))
@@ -127,9 +148,10 @@ def _check_model(model: object) -> None:
         )
     if not isinstance(model, Model):
         raise BundleError(f"a {name} is not a thampi.Model", hint=_WRAPPER)
-    for method, arguments in (("predict", ({}, None)), ("initialize", (None,))):
-        wanted = "self, args, context" if method == "predict" else "self, context"
-        _check_call(f"{name}.{method}", getattr(model, method), arguments, hint=f"write `def {method}({wanted})`")
+    for method, wanted in _METHODS.items():
+        if hasattr(model, method):  # predict_batch is for those who want it
+            arguments: tuple[Any, ...] = ({}, None)[-wanted.count(",") :]
+            _check_call(f"{name}.{method}", getattr(model, method), arguments, hint=f"write `def {method}({wanted})`")
 
 
 def _has_predict(model: object) -> bool:
@@ -141,7 +163,7 @@ def _check_call(name: str, method: Any, arguments: tuple[Any, ...], *, hint: str
     if not callable(method) or iscoroutinefunction(method):
         raise BundleError(f"`{name}` has to be a plain method: it is called, and not awaited", hint=hint)
     try:
-        expected = signature(method)
+        expected = arguments_of(method)
     except ValueError:  # compiled code that doesn't say
         return
     try:

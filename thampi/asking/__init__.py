@@ -1,0 +1,1 @@
+"""Asking a model over HTTP: what `thampi.Client` and `thampi predict` have in common; knows no AWS."""

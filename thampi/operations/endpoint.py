@@ -1,0 +1,218 @@
+"""The endpoint of a stage, of whichever type it is: the only place that asks for the type.
+
+Each type is a module of `thampi.aws` that can do what `Kind` says. A stage has one endpoint; one of another type that
+stands beside it is from before the type was changed, and is removed when the new one has answered.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from thampi import names
+from thampi.aws import function_url, gateway, release
+from thampi.aws.ensured import Ensured
+from thampi.aws.session import Aws
+from thampi.config import Stage
+from thampi.errors import ConfigError
+from thampi.operations.place import Place
+
+Changes = tuple[str, str, str, tuple[str, ...]]  # thing, name, action, changes
+
+
+class Kind(Protocol):
+    """What a type of endpoint can do.
+
+    What is wanted of one is a frozen value that has at least `project`, `stage`, `auth`; what is found of it is one
+    that has at least `endpoint`: the same as it is at AWS.
+    """
+
+    PERMISSION: str  # how the ids of those statements begin that let it call what is live
+
+    def read(self, aws: Aws, project: str, stage: str) -> Any | None:
+        """Return what is found of it."""
+
+    def read_url(self, aws: Aws, project: str, stage: str) -> str | None:
+        """Return its URL with as few calls as can be; None when there is none, or more than one."""
+
+    def differences(self, found: Any, wanted: Any) -> tuple[str, ...]:
+        """Say all that `ensure_allowed` would change of it."""
+
+    def tighten(self, aws: Aws, found: Any, wanted: Any) -> Ensured[Any]:
+        """Make it as strict as wanted, and nothing else."""
+
+    def ensure_allowed(self, aws: Aws, wanted: Any) -> tuple[Ensured[Any], Ensured[str]]:
+        """Make it so, and let it call what is live, in the order in which nobody is shut out and nothing left open."""
+
+    def is_allowed(self, aws: Aws, found: Any, wanted: Any, callers: Sequence[str]) -> bool:
+        """Say whether it may call what is live, by the ids that `release.callers` gives."""
+
+    def remove(self, aws: Aws, project: str, stage: str) -> bool:
+        """Delete it; say whether there was one."""
+
+    def name(self, found: Any) -> str:
+        """Return what people know it by."""
+
+    def url(self, aws: Aws, found: Any) -> str:
+        """Return where predictions are asked for."""
+
+
+KINDS: Mapping[str, Kind] = {"http": gateway, "url": function_url}
+_SAID = {"http": "an HTTP API", "url": "a function URL"}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An endpoint as it is at AWS."""
+
+    type: str
+    name: str
+    url: str
+    auth: str | None
+    found: Any  # as its kind has found it
+
+
+@dataclass(frozen=True)
+class Stand:
+    """All endpoints of a stage: the one of the type that is wanted, and those that are from before a change of it."""
+
+    wanted: Standing | None
+    others: tuple[Standing, ...] = ()
+
+    @property
+    def in_use(self) -> Standing | None:
+        """Return the one that callers know."""
+        return self.wanted or next(iter(self.others), None)
+
+
+def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
+    """Return the endpoint that the stage should have, as its kind wants it; of another `kind`, as strict as that."""
+    tags = {**stage.tags, **names.tags(stage.name, stage.stage)}
+    if (kind or stage.api.type) == "url":
+        return function_url.FunctionUrl(stage.name, stage.stage, stage.api.auth)
+    return gateway.Endpoint(
+        project=stage.name,
+        stage=stage.stage,
+        target=release.arn(place.aws, names.function(stage.name, stage.stage)),
+        auth=stage.api.auth,
+        tags=tags,
+    )
+
+
+def read(stage: Stage, place: Place) -> Stand:
+    """Read every endpoint of the stage, of whatever type."""
+    others = []
+    for kind in KINDS:
+        # Where a type is not to be had, none of it is left over.
+        with contextlib.suppress(function_url.NotOfferedError):
+            others += [_read(stage, place, kind)] if kind != stage.api.type else []
+    return Stand(_read(stage, place, stage.api.type), tuple(each for each in others if each))
+
+
+def read_url(stage: Stage, place: Place) -> str:
+    """Return the URL of the endpoint of the wanted type with as few calls as can be; empty when it isn't clear."""
+    return KINDS[stage.api.type].read_url(place.aws, stage.name, stage.stage) or ""
+
+
+def check_replaced(stage: Stage, place: Place, stand: Stand, *, replacing: bool) -> None:
+    """Raise ConfigError when a change of the type would take a URL from its callers, and nobody has said it may."""
+    if not stand.others or replacing:
+        return
+    old = stand.others[0]
+    new = stand.wanted.url if stand.wanted else f"the URL of {_SAID[stage.api.type]}, which AWS will choose"
+    raise ConfigError(
+        f'stages.{stage.stage}.api.type is "{stage.api.type}", and what callers know is {_SAID[old.type]}: {old.url} '
+        f"would go, and {new} take its place",
+        hint=f'thampi push {stage.stage} --replace-endpoint does it, the old one last; type = "{old.type}" keeps it',
+    )
+
+
+def examine(stage: Stage, place: Place, stand: Stand, callers: Sequence[str]) -> list[Changes]:
+    """Say what `ensure` would do; `callers` are the ids of the permissions of what is live."""
+    kind, aim = KINDS[stage.api.type], wanted(stage, place)
+    gone = [_removed(each) for each in stand.others]
+    gone += [_taken_back(each) for each in stale(stage, stand.others, callers)]
+    if stand.wanted is None:
+        return [("endpoint", names.api(stage.name, stage.stage), "created", ()), *gone]
+    lines = kind.differences(stand.wanted.found, aim)
+    allowed = kind.is_allowed(place.aws, stand.wanted.found, aim, callers)
+    return [
+        ("endpoint", stand.wanted.name, "changed" if lines else "left", lines),
+        ("permission", kind.PERMISSION, "left" if allowed else "created", ()),
+        *gone,
+    ]
+
+
+def tighten(stage: Stage, place: Place) -> tuple[str, ...]:
+    """Make what stands as strict as wanted, and nothing else; say what was changed.
+
+    Before the release goes live that counts on it. Also those that will be removed: they are called till then.
+    """
+    stand = read(stage, place)
+    lines: list[str] = []
+    for each in (stand.wanted, *stand.others):
+        if each is not None:
+            aim = wanted(stage, place, each.type)
+            lines += KINDS[each.type].tighten(place.aws, each.found, aim).changes
+    return tuple(lines)
+
+
+def ensure(stage: Stage, place: Place) -> tuple[Standing, list[Changes]]:
+    """Make the endpoint of the wanted type so, and let it call what is live; those of other types stay."""
+    kind = KINDS[stage.api.type]
+    made, permission = kind.ensure_allowed(place.aws, wanted(stage, place))
+    standing = _standing(place, stage.api.type, made.value)
+    return standing, [
+        ("endpoint", standing.name, made.action, made.changes),
+        ("permission", permission.value, permission.action, ()),
+    ]
+
+
+def stale(stage: Stage, others: Sequence[Standing], callers: Sequence[str]) -> tuple[str, ...]:
+    """Name the permissions of endpoints that are gone, by a run that ended before it had taken them back."""
+    alive = {stage.api.type, *(each.type for each in others)}
+    gone = [kind.PERMISSION for name, kind in KINDS.items() if name not in alive]
+    return tuple(each for each in gone if any(sid.startswith(each) for sid in callers))
+
+
+def take_back(stage: Stage, place: Place, permissions: Sequence[str]) -> list[Changes]:
+    """Remove what `stale` has named."""
+    for each in permissions:
+        release.disallow(place.aws, names.function(stage.name, stage.stage), each)
+    return [_taken_back(each) for each in permissions]
+
+
+def remove_others(stage: Stage, place: Place, others: Sequence[Standing]) -> list[Changes]:
+    """Remove endpoints of other types than the wanted one, each with its permission after it."""
+    rows = []
+    for each in others:
+        KINDS[each.type].remove(place.aws, stage.name, stage.stage)
+        release.disallow(place.aws, names.function(stage.name, stage.stage), KINDS[each.type].PERMISSION)
+        rows.append(_removed(each))
+    return rows
+
+
+def remove(stage: Stage, place: Place) -> bool:
+    """Delete every endpoint of the stage; say whether there was one."""
+    gone = False
+    for kind in KINDS.values():
+        with contextlib.suppress(function_url.NotOfferedError):
+            gone = kind.remove(place.aws, stage.name, stage.stage) or gone
+    return gone
+
+
+def _read(stage: Stage, place: Place, kind: str) -> Standing | None:
+    found = KINDS[kind].read(place.aws, stage.name, stage.stage)
+    return _standing(place, kind, found) if found else None
+
+
+def _standing(place: Place, kind: str, found: Any) -> Standing:
+    return Standing(kind, KINDS[kind].name(found), KINDS[kind].url(place.aws, found), found.endpoint.auth, found)
+
+
+def _taken_back(permission: str) -> Changes:
+    return ("old permission", permission, "changed", ("-> removed",))
+
+
+def _removed(old: Standing) -> Changes:
+    return ("old endpoint", old.name, "changed", (f"{old.url} -> removed",))

@@ -1,0 +1,72 @@
+"""A stage gets an endpoint of another type: the new one has answered before the old one goes.
+
+A new type is a new URL, so nobody can be moved unseen: it is done only when it was asked for, and both URLs are said.
+"""
+
+import contextlib
+from collections.abc import Callable
+
+from thampi import names
+from thampi.asking.asker import Asker
+from thampi.asking.failures import EndpointError, UnauthorizedError
+from thampi.aws import release
+from thampi.config import Stage
+from thampi.errors import CloudError
+from thampi.operations import endpoint, predict
+from thampi.operations.place import Place
+
+Say = Callable[[str], None]
+Try = Callable[[Stage, Place], None]
+
+_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # until everybody at AWS knows of the new one
+
+
+def finish(stage: Stage, place: Place, new: endpoint.Standing, *, try_out: Try, say: Say) -> list[endpoint.Changes]:
+    """Remove the endpoints of other types, after the new one was tried, and what is left of them; none is the rule.
+
+    Raises CloudError when the new one does not answer: both stand then, and the same command goes on from there.
+    """
+    others = endpoint.read(stage, place).others
+    callers = release.callers(place.aws, names.function(stage.name, stage.stage))
+    rows = endpoint.take_back(stage, place, endpoint.stale(stage, others, callers))
+    if others:
+        _forget_ground(stage, place)
+        say(f"trying the new endpoint {new.url}")
+        try_out(stage, place)
+    for old in others:
+        say(f"the old endpoint goes: {old.url} answers no longer, {new.url} does")
+    return [*rows, *endpoint.remove_others(stage, place, others)]
+
+
+def try_out(stage: Stage, place: Place) -> None:
+    """Ask the endpoint of the wanted type whether the model is there, until it says so; raise CloudError if it doesn't.
+
+    Where callers have to sign, a refusal of who pushes is an answer, too: they need no right to call it.
+    """
+    reached = predict.reach(stage, place)
+    with contextlib.closing(Asker(reached.url, reached.authorize, timeout_s=reached.timeout_s)) as asker:
+        for pause in (*_PAUSES_S, None):
+            try:
+                asker.ping()
+                return
+            except EndpointError as failure:
+                if stage.api.auth != "none" and isinstance(failure, UnauthorizedError):
+                    return
+                if pause is None:
+                    raise CloudError(
+                        f"the new endpoint of stage {stage.stage} does not answer, and the old one stays: "
+                        f"{failure.message}",
+                        hint=f"thampi logs {stage.stage}, then run the same command again",
+                    ) from failure
+            place.aws.sleep(pause)
+
+
+def _forget_ground(stage: Stage, place: Place) -> None:
+    """Take back the note that all around the function is as some settings want it.
+
+    Else a run that ended here, and then the old settings again, would pass for all done while both endpoints stand.
+    """
+    name = names.function(stage.name, stage.stage)
+    live = release.read_live(place.aws, name)
+    if live is not None and live.ground:
+        release.point_live(place.aws, name, live.version, live, share=live.candidate, ground="")
