@@ -12,7 +12,7 @@ from thampi.config import Stage
 from thampi.operations.place import Place
 
 _LAMBDA = (
-    "AddPermission CreateAlias CreateFunction CreateFunctionUrlConfig DeleteFunction DeleteFunctionConcurrency "
+    "AddPermission CreateAlias CreateFunction DeleteFunction DeleteFunctionConcurrency "
     "DeleteFunctionUrlConfig DeleteProvisionedConcurrencyConfig GetAlias GetFunction GetFunctionUrlConfig GetPolicy "
     "GetProvisionedConcurrencyConfig InvokeFunction ListAliases ListProvisionedConcurrencyConfigs ListTags "
     "ListVersionsByFunction PublishVersion PutFunctionConcurrency PutProvisionedConcurrencyConfig RemovePermission "
