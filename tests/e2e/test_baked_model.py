@@ -51,7 +51,7 @@ class M(thampi.Model):
         self.block.data[0] = 1
         return {"number": self.number, "mapped": is_mapped, "bytes": len(self.block.data)}
 
-thampi.save(M(int(sys.argv[1])), "m", "models", example=1)
+thampi.save(M(int(sys.argv[1])), "m", "models", example=1, signature=False)
 """
 
 

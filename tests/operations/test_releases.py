@@ -11,6 +11,7 @@ import thampi
 from tests.operations.stand import BUCKET, Death, Scale
 from tests.operations.test_push import NAME, again, broken, forbidden, lock_is_there, of_callers, other_model
 from thampi.aws import lock, release
+from thampi.config import Api
 from thampi.errors import CloudError, ReleaseError
 from thampi.operations import promote, releases, rollback
 
@@ -87,7 +88,7 @@ def test_what_is_not_known_to_be_there_is_looked_at_also_with_a_new_model(stand,
     "changed",
     [
         {"log_retention_days": 7},
-        {"auth": "iam"},
+        {"api": Api(auth="iam")},
         {"tags": {"team": "ml"}},
         {"role_arn": MINE},
     ],

@@ -99,10 +99,13 @@ def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
     )
 
 
-def read(stage: Stage, place: Place) -> Stand:
-    """Read every endpoint of the stage, of whatever type."""
+def read(stage: Stage, place: Place, *, is_laid: bool = False) -> Stand:
+    """Read every endpoint of the stage, of whatever type.
+
+    Where all around the function was laid by these settings (see `ground`), none of another type was left.
+    """
     others = []
-    for kind in KINDS:
+    for kind in () if is_laid else KINDS:
         # Where a type is not to be had, none of it is left over.
         with contextlib.suppress(function_url.NotOfferedError):
             others += [_read(stage, place, kind)] if kind != stage.api.type else []

@@ -101,7 +101,7 @@ def examine(
     else:
         stored = _stored(stage, plan, place, live, wanted_manifest) if bucket else False
         model_row = _row("model", plan.about.instance_id, stored or None)
-    stand = endpoint.read(stage, place)
+    stand = endpoint.read(stage, place, is_laid=is_laid)
     if live is not None:
         endpoint.check_replaced(stage, place, stand, replacing=replace_endpoint)
     latest = function.read(aws, names.function(stage.name, stage.stage))

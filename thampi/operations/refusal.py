@@ -6,7 +6,7 @@ from thampi.aws import release, trial
 from thampi.config import Stage
 from thampi.errors import ReleaseError
 
-_LAST_LINES = 16  # the model's traceback, and ours after it
+_LAST_LINES = 24  # the model's traceback, and ours after it
 # In a log: the journal and the cold start, for programs, and what Lambda and its emulator say of themselves.
 _NOISE = re.compile(r'^\{"(_aws|thampi)"|^(START|END) RequestId: |\(rapid\)')
 
