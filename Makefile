@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 VENV := .venv/made
-WORKERS ?= 2
+WORKERS ?= 3
 
 .PHONY: help demo test test-fast test-long lint bench engine engine-stop browser clean
 

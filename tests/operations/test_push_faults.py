@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import botocore.endpoint
+import botocore.retries.quota
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError
@@ -298,6 +299,8 @@ def once(accounts, monkeypatch):
     """Do something to the first sending of each request; botocore's own waits are none."""
     waits, done = [], set()
     monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=waits.append))
+    # One client serves all cases here, and would run out of the retries that each run of thampi has anew.
+    monkeypatch.setattr(botocore.retries.quota.RetryQuota, "acquire", lambda self, amount: True)
 
     def arrange(stand, do):
         done.clear()
