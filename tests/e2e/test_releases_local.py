@@ -166,7 +166,6 @@ class Callers:
 def story(project, callers, rounds, each_time):
     """Push, canary, promote, roll back, and end a canary; whoever asks gets an answer of who is to give it."""
     live = project.instance_id
-    callers.serves(live)
     for number in range(rounds):
         callers.until(each_time)
         new = project.save(f'return {{"said": [{number}, args]}}')
@@ -195,6 +194,7 @@ def story(project, callers, rounds, each_time):
 def under_load(project, rounds, each_time):
     url, _ = project.push()
     callers = Callers(project.aws, project.function, url)
+    callers.serves(project.instance_id)  # before the first can have been answered
     with callers.asking():
         story(project, callers, rounds, each_time)
         callers.until(each_time)
