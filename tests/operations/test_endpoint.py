@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.operations.stand import refusal
+from tests.operations.stand import Death, refusal
 from thampi.aws import function_url, gateway, release
 from thampi.config import Api
 from thampi.errors import CloudError, ConfigError
@@ -163,6 +163,34 @@ def test_an_open_endpoint_that_will_go_is_closed_before_a_release_that_counts_on
     stand.calls.clear()
     stand.push(with_api(stand, SIGNED_URL, model_dir=stand.models[1]), replace_endpoint=True)
     assert stand.calls.index("apigatewayv2.UpdateRoute") < stand.calls.index("lambda.UpdateAlias")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "last"),
+    [
+        (Api(), URL, "lambda.CreateFunctionUrlConfig"),
+        (Api(), SIGNED_URL, "lambda.CreateFunctionUrlConfig"),
+        (URL, Api(), "apigatewayv2.CreateApi"),
+        (URL, Api(), "apigatewayv2.CreateStage"),
+    ],
+)
+def test_a_run_that_died_with_the_new_endpoint_made_is_not_forgotten_under_the_old_settings(stand, old, new, last):
+    stand.push(with_api(stand, old))
+
+    def die(call):
+        if call == last:
+            raise Death(call)
+
+    stand.after = die
+    with pytest.raises(Death):
+        stand.push(with_api(stand, new), replace_endpoint=True)
+    stand.undisturbed()
+    assert standing(stand) == {"http", "url"}
+    with pytest.raises(ConfigError, match="would go"):
+        stand.push(with_api(stand, old), force=True)
+    stand.push(with_api(stand, old), force=True, replace_endpoint=True)
+    assert standing(stand) == {old.type}
+    assert not stand.push(with_api(stand, old)).changed
 
 
 def test_a_new_endpoint_that_does_not_answer_leaves_the_old_one_and_the_next_push_goes_on(stand):

@@ -21,6 +21,17 @@ Try = Callable[[Stage, Place], None]
 _PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # until everybody at AWS knows of the new one
 
 
+def begin(stage: Stage, place: Place) -> None:
+    """Take back the note that all around the function is as some settings want it, before the new one is made.
+
+    Else a run that ended in between, and then the old settings again, would pass for all done while both stand.
+    """
+    name = names.function(stage.name, stage.stage)
+    live = release.read_live(place.aws, name)
+    if live is not None and live.ground:
+        release.point_live(place.aws, name, live.version, live, share=live.candidate, ground="")
+
+
 def finish(stage: Stage, place: Place, new: endpoint.Standing, *, try_out: Try, say: Say) -> list[endpoint.Changes]:
     """Remove the endpoints of other types, after the new one was tried, and what is left of them; none is the rule.
 
@@ -30,7 +41,6 @@ def finish(stage: Stage, place: Place, new: endpoint.Standing, *, try_out: Try, 
     callers = release.callers(place.aws, names.function(stage.name, stage.stage))
     rows = endpoint.take_back(stage, place, endpoint.stale(stage, others, callers))
     if others:
-        _forget_ground(stage, place)
         say(f"trying the new endpoint {new.url}")
         try_out(stage, place)
     for old in others:
@@ -59,14 +69,3 @@ def try_out(stage: Stage, place: Place) -> None:
                         hint=f"thampi logs {stage.stage}, then run the same command again",
                     ) from failure
             place.aws.sleep(pause)
-
-
-def _forget_ground(stage: Stage, place: Place) -> None:
-    """Take back the note that all around the function is as some settings want it.
-
-    Else a run that ended here, and then the old settings again, would pass for all done while both endpoints stand.
-    """
-    name = names.function(stage.name, stage.stage)
-    live = release.read_live(place.aws, name)
-    if live is not None and live.ground:
-        release.point_live(place.aws, name, live.version, live, share=live.candidate, ground="")
