@@ -121,10 +121,9 @@ def push(
             canary=canary,
             role_is_new=any(row.thing == "role" and row.action != "left" for row in around),
         )
-        if replace_endpoint:
-            replacement.begin(stage, place)
+        others = replacement.begin(stage, place)
         standing, opened = endpoint.ensure(stage, place)
-        opened += replacement.finish(stage, place, standing, try_out=try_out, say=say)
+        opened += replacement.finish(stage, place, standing, others, try_out=try_out, say=say)
         ready = _settle(stage, place, live, version, canary)
         warm = warmth.ensure(stage, place)
         _note_ground(stage, place)

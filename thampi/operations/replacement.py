@@ -4,7 +4,7 @@ A new type is a new URL, so nobody can be moved unseen: it is done only when it 
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from thampi import names
 from thampi.asking.asker import Asker
@@ -21,23 +21,33 @@ Try = Callable[[Stage, Place], None]
 _PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # until everybody at AWS knows of the new one
 
 
-def begin(stage: Stage, place: Place) -> None:
-    """Take back the note that all around the function is as some settings want it, before the new one is made.
+def begin(stage: Stage, place: Place) -> tuple[endpoint.Standing, ...]:
+    """Return the endpoints of other types, before the new one is made; none is the rule.
 
-    Else a run that ended in between, and then the old settings again, would pass for all done while both stand.
+    Where there are some, the note goes that all around the function is as some settings want it: else a run that ended
+    in between, and then the old settings again, would pass for all done while both stand.
     """
+    others = endpoint.read(stage, place).others
     name = names.function(stage.name, stage.stage)
-    live = release.read_live(place.aws, name)
+    live = release.read_live(place.aws, name) if others else None
     if live is not None and live.ground:
         release.point_live(place.aws, name, live.version, live, share=live.candidate, ground="")
+    return others
 
 
-def finish(stage: Stage, place: Place, new: endpoint.Standing, *, try_out: Try, say: Say) -> list[endpoint.Changes]:
-    """Remove the endpoints of other types, after the new one was tried, and what is left of them; none is the rule.
+def finish(
+    stage: Stage,
+    place: Place,
+    new: endpoint.Standing,
+    others: Sequence[endpoint.Standing],
+    *,
+    try_out: Try,
+    say: Say,
+) -> list[endpoint.Changes]:
+    """Remove `others`, those of other types, after the new one was tried, and what is left of them.
 
     Raises CloudError when the new one does not answer: both stand then, and the same command goes on from there.
     """
-    others = endpoint.read(stage, place).others
     callers = release.callers(place.aws, names.function(stage.name, stage.stage))
     rows = endpoint.take_back(stage, place, endpoint.stale(stage, others, callers))
     if others:
