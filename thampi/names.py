@@ -43,6 +43,21 @@ def log_group(project: str, stage: str) -> str:
     return f"/aws/lambda/{function(project, stage)}"
 
 
+def access_log_group(project: str, stage: str) -> str:
+    """Name the log group in which the gateway writes a line for each request."""
+    return f"/aws/apigateway/{function(project, stage)}"
+
+
+def usage_plan(project: str, stage: str) -> str:
+    """Name the usage plan of a stage's API keys."""
+    return function(project, stage)
+
+
+def api_key(project: str, stage: str, label: str) -> str:
+    """Name an API key; `label` is what its owner calls it."""
+    return f"{function(project, stage)}-{label}"
+
+
 def model_prefix(project: str, instance_id: str) -> str:
     """Name the folder of one saved model inside the bucket; it belongs to no stage."""
     return f"{models_prefix(project)}{instance_id}/"

@@ -12,10 +12,43 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from thampi.config import mistakes, tables
-from thampi.config.settings import FILE, LOCAL, VARIABLES, Api, Build, Masked, Stage, Vpc
+from thampi.config.settings import (
+    FILE,
+    LOCAL,
+    VARIABLES,
+    AnswerCache,
+    Api,
+    Build,
+    Cors,
+    Domain,
+    Jwt,
+    Limit,
+    Masked,
+    Plan,
+    Stage,
+    Vpc,
+)
 from thampi.errors import ConfigError
 
-__all__ = ["FILE", "LOCAL", "VARIABLES", "Api", "Build", "Masked", "Stage", "Vpc", "find", "load", "stages"]
+__all__ = [
+    "FILE",
+    "LOCAL",
+    "VARIABLES",
+    "AnswerCache",
+    "Api",
+    "Build",
+    "Cors",
+    "Domain",
+    "Jwt",
+    "Limit",
+    "Masked",
+    "Plan",
+    "Stage",
+    "Vpc",
+    "find",
+    "load",
+    "stages",
+]
 
 
 def find(start: Path) -> Path:
@@ -71,7 +104,7 @@ def load(file: Path, stage: str, *, flags: Mapping[str, object], environ: Mappin
         "build": _make_build(folder, build),
         "environment": Masked({name: mistakes.value_of(value, environ) for name, (_, value) in environment.items()}),
         "tags": {name: value for name, (_, value) in _merged(layers, "tags").items()},
-        "api": Api(**{key: value for key, (_, value) in api.items()}),
+        "api": _make_api({key: value for key, (_, value) in api.items()}),
         "vpc": Vpc(**{key: tuple(ids) for key, (_, ids) in vpc.items()}) if vpc else None,
     }
     return Stage(**_only(Stage, settings))
@@ -96,6 +129,20 @@ def _read(file: Path) -> dict[str, Any]:
             f"{file}, line {line}, column {column}: {words}",
             hint="correct that line; https://toml.io shows how",
         ) from error
+
+
+def _make_api(settings: dict[str, Any]) -> Api:
+    tables_of = {"plan": Plan, "jwt": Jwt, "cors": Cors, "cache": AnswerCache, "domain": Domain}
+    for key, table in tables_of.items():
+        if key in settings:
+            settings[key] = table(**_frozen(settings[key]))
+    if "routes" in settings:
+        settings["routes"] = {name: Limit(**limit) for name, limit in settings["routes"].items()}
+    return Api(**settings)
+
+
+def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
 def _make_build(folder: Path, settings: dict[str, Any]) -> Build:

@@ -85,3 +85,40 @@ def wrong_tag_text(text: str, shortest: int = 0, longest: int = 256) -> str | No
     if shortest <= len(text) <= longest and re.fullmatch(r"[\w .:/=+@-]*", text):
         return None
     return f"should be {shortest} to {longest} letters, digits, spaces and _ . : / = + - @"
+
+
+def wrong_if_empty(values: list[str]) -> str | None:
+    """Say what is wrong with a list that has to name something."""
+    return None if values else "should name at least one"
+
+
+def wrong_rate(number: float) -> str | None:
+    """Say what is wrong with a number of requests a second."""
+    return None if 0 < number <= 10_000 else "should be more than 0 and at most 10000"
+
+
+def wrong_origin(text: str) -> str | None:
+    """Say what is wrong with the origin of a page, as browsers send it: no path, no slash at the end."""
+    if text == "*" or re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?", text):
+        return None
+    return 'should be "*" or an origin like "https://app.example.com", without a path'
+
+
+def wrong_header(text: str) -> str | None:
+    """Say what is wrong with the name of a header."""
+    return None if text == "*" or re.fullmatch(r"[A-Za-z0-9-]+", text) else 'should be the name of a header, or "*"'
+
+
+def wrong_domain(text: str) -> str | None:
+    """Say what is wrong with a domain's name."""
+    label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+    if len(text) <= 253 and re.fullmatch(rf"{label}(\.{label})+", text):
+        return None
+    return 'should be a domain like "models.example.com", in lower case'
+
+
+def wrong_base_path(text: str) -> str | None:
+    """Say what is wrong with the path under which a domain leads to the endpoint."""
+    if len(text) <= 300 and re.fullmatch(r"([A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*)?", text):
+        return None
+    return 'should be a path like "iris" or "models/iris", without / at its ends'

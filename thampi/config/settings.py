@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 FILE = "thampi.toml"
 LOCAL = "local"  # AWS on this machine: the one stage that needs no entry
@@ -20,7 +20,8 @@ VARIABLES = {
 # How long each type of endpoint waits for an answer:
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html (a function URL: as long as the function)
-WAITS_S = {"http": 30, "url": 900}
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html (REST)
+WAITS_S = {"http": 30, "rest": 29, "url": 900}
 
 
 class Masked(Mapping[str, str]):
@@ -66,12 +67,87 @@ class Vpc:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Api:
-    """The endpoint in front of what is live: which kind, whom it lets in, what it shows."""
+class Limit:
+    """How many requests get through: a second, in the long run, and at once."""
 
-    type: Literal["http", "url"] = "http"
-    auth: Literal["none", "iam"] = "none"
+    rate_per_s: float = 100.0
+    burst: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The usage plan of the API keys of a stage: what each key may ask for; None is no bound of its own."""
+
+    rate_per_s: float | None = None
+    burst: int | None = None
+    quota: int | None = None  # requests in each period
+    period: Literal["day", "week", "month"] = "month"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jwt:
+    """Whose tokens let a caller in."""
+
+    issuer: str
+    audience: tuple[str, ...]
+    scopes: tuple[str, ...] = ()  # one of them is enough
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cors:
+    """The pages of which other sites may call the endpoint from a browser."""
+
+    origins: tuple[str, ...]  # "*", or each like https://app.example.com
+    methods: tuple[str, ...] = ("GET", "POST")
+    headers: tuple[str, ...] = ("authorization", "content-type", "x-api-key")  # that requests may bring
+    credentials: bool = False  # cookies and the like
+    max_age_s: int = 600  # how long a browser keeps the answer to its preflight
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerCache:
+    """Answers that the handler gives again to a request with the same body."""
+
+    ttl_s: int
+    size_mb: int = 64  # in each environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """A domain of one's own in front of the endpoint; several stages and projects may share one by their paths."""
+
+    name: str
+    certificate_arn: str  # of ACM, in the region of the stage
+    path: str = ""  # before the endpoint's own paths; empty: none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """The endpoint in front of what is live: which kind, whom it lets in and how many of them, what it shows."""
+
+    type: Literal["http", "rest", "url"] = "http"
+    auth: Literal["none", "iam", "api_key", "jwt"] = "none"
     page: bool = True  # browsers get a page to try the model on
+    rate_per_s: float = Limit.rate_per_s  # of all callers together, so that a leaked URL has a bound
+    burst: int = Limit.burst
+    routes: Mapping[str, Limit] = field(default_factory=dict)  # by route: predict, about, ping, openapi
+    plan: Plan = field(default_factory=Plan)  # with auth = "api_key"
+    jwt: Jwt | None = None  # with auth = "jwt"
+    cors: Cors | None = None
+    validate: bool = True  # REST: the gateway itself refuses bodies that can't be right, where it can tell
+    cache: AnswerCache | None = None
+    cache_ttl_s: int | None = None  # REST: how long the gateway gives answers to GET again
+    mock: bool = False  # REST: the gateway answers with an example, and no model is released
+    mock_result: Any = None  # what is answered then, as `result`
+    waf_acl_arn: str | None = None
+    domain: Domain | None = None
+    access_log: bool = False
+    tracing: bool = False
+
+    @property
+    def limit(self) -> Limit:
+        """Return how much the stage as a whole lets through."""
+        return Limit(rate_per_s=self.rate_per_s, burst=self.burst)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from thampi import names
 from thampi.config import rules
@@ -12,9 +12,18 @@ from thampi.config import rules
 _IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/-]*(:[0-9]+/[A-Za-z0-9._/-]+)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?"
 _PACKAGE = r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?"
 _ROLE = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+"
-_AUTH = '"none" (anyone who knows the URL may call it) or "iam" (callers sign with AWS credentials)'
+_CERTIFICATE = r"arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[\w-]+"
+_ACL = r"arn:aws[a-z-]*:wafv2:[a-z0-9-]+:[0-9]{12}:regional/webacl/[\w-]+/[\w-]+"
+_ROUTES = ("predict", "about", "ping", "openapi")
+_AUTH = (
+    '"none" (anyone who knows the URL may call it), "iam" (callers sign with AWS credentials), "api_key" (callers have '
+    'a key of `thampi keys`) or "jwt" (callers bring a token)'
+)
 _MODEL = '"s3" (the function loads it from the bucket) or "image" (it is baked into the image)'
-_TYPE = '"http" (an HTTP API of API Gateway) or "url" (a function URL: no gateway, and 15 minutes to answer)'
+_TYPE = (
+    '"http" (an HTTP API of API Gateway), "rest" (a REST API: keys, plans, a firewall, mocks) or "url" (a function '
+    "URL: no gateway, and 15 minutes to answer)"
+)
 _DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
@@ -46,12 +55,17 @@ _Text = Annotated[str, _rule(rules.wrong_text)]
 _Image = Annotated[str, _like(_IMAGE, 'an image like "public.ecr.aws/docker/library/python:3.12-slim"')]
 _Package = Annotated[str, _like(_PACKAGE, 'a Debian package like "libgomp1" or "libgomp1=12.2.0-14"')]
 _Extra = Annotated[str, _like(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", 'the name of an extra like "serving"')]
-_Auth = Annotated[str, _one_of("none", "iam", words=_AUTH)]
-_Type = Annotated[str, _one_of("http", "url", words=_TYPE)]
+_Auth = Annotated[str, _one_of("none", "iam", "api_key", "jwt", words=_AUTH)]
+_Type = Annotated[str, _one_of("http", "rest", "url", words=_TYPE)]
 _Days = Annotated[int, _one_of(*_DAYS, words=f"one of CloudWatch's {', '.join(map(str, _DAYS))}")]
 _Role = Annotated[str, _like(_ROLE, 'the ARN of a role like "arn:aws:iam::123456789012:role/mine"')]
 _Url = Annotated[str, _like(r"https?://[\w.\[\]:-]+(/[\w./-]*)?", 'a URL like "http://localhost:4566"')]
 _Host = Annotated[str, _like(r"[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?", 'a host like "localhost:5000"')]
+_Rate = Annotated[float, _rule(rules.wrong_rate)]
+_Burst = Annotated[int, _between(1, 10_000)]
+_Issuer = Annotated[str, _like(r"https?://[\w.\[\]:-]+(/[\w./~-]*)?", 'a URL like "https://login.example.com/"')]
+_Certificate = Annotated[str, _like(_CERTIFICATE, "the ARN of a certificate of ACM in the region of the stage")]
+_Acl = Annotated[str, _like(_ACL, 'the ARN of a web ACL of the region, like "arn:aws:wafv2:…:regional/webacl/…"')]
 _Subnet = Annotated[str, _like(r"subnet-[0-9a-z]+", 'a subnet like "subnet-0a1b2c3d"')]
 _Group = Annotated[str, _like(r"sg-[0-9a-z]+", 'a security group like "sg-0a1b2c3d"')]
 _Tags = dict[Annotated[str, _rule(rules.wrong_tag, shown=False)], Annotated[str, _rule(rules.wrong_tag_text)]]
@@ -91,12 +105,76 @@ class VpcTable(Table):
     security_group_ids: list[_Group] = _ABSENT
 
 
+class LimitTable(Table):
+    """api.routes.X: how many requests of one route get through."""
+
+    rate_per_s: _Rate = _ABSENT
+    burst: _Burst = _ABSENT
+
+
+class PlanTable(Table):
+    """api.plan: what each API key may ask for."""
+
+    rate_per_s: _Rate = _ABSENT
+    burst: _Burst = _ABSENT
+    quota: Annotated[int, _between(1, 2_000_000_000)] = _ABSENT
+    period: Annotated[str, _one_of("day", "week", "month")] = _ABSENT
+
+
+class JwtTable(Table):
+    """api.jwt: whose tokens let a caller in."""
+
+    issuer: _Issuer
+    audience: Annotated[list[_Text], _rule(rules.wrong_if_empty)]
+    scopes: list[_Text] = _ABSENT
+
+
+class CorsTable(Table):
+    """api.cors: which other sites' pages may call the endpoint."""
+
+    origins: Annotated[list[Annotated[str, _rule(rules.wrong_origin)]], _rule(rules.wrong_if_empty)]
+    methods: list[Annotated[str, _one_of("GET", "POST", "HEAD")]] = _ABSENT
+    headers: list[Annotated[str, _rule(rules.wrong_header)]] = _ABSENT
+    credentials: bool = _ABSENT
+    max_age_s: Annotated[int, _between(0, 86_400)] = _ABSENT
+
+
+class CacheTable(Table):
+    """api.cache: answers that the handler gives again."""
+
+    ttl_s: Annotated[int, _between(1, 86_400)]
+    size_mb: Annotated[int, _between(1, 10_240)] = _ABSENT
+
+
+class DomainTable(Table):
+    """api.domain: a domain of one's own."""
+
+    name: Annotated[str, _rule(rules.wrong_domain)]
+    certificate_arn: _Certificate
+    path: Annotated[str, _rule(rules.wrong_base_path)] = _ABSENT
+
+
 class ApiTable(Table):
     """api: the endpoint in front of what is live."""
 
     type: _Type = _ABSENT
     auth: _Auth = _ABSENT
     page: bool = _ABSENT
+    rate_per_s: _Rate = _ABSENT
+    burst: _Burst = _ABSENT
+    routes: dict[Annotated[str, _one_of(*_ROUTES)], LimitTable] = _ABSENT
+    plan: PlanTable = _ABSENT
+    jwt: JwtTable = _ABSENT
+    cors: CorsTable = _ABSENT
+    validate_: bool = Field(_ABSENT, alias="validate")  # BaseModel has a `validate` of its own
+    cache: CacheTable = _ABSENT
+    cache_ttl_s: Annotated[int, _between(1, 3600)] = _ABSENT
+    mock: bool = _ABSENT
+    mock_result: Any = _ABSENT
+    waf_acl_arn: _Acl = _ABSENT
+    domain: DomainTable = _ABSENT
+    access_log: bool = _ABSENT
+    tracing: bool = _ABSENT
 
 
 class StageTable(Table):
