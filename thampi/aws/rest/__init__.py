@@ -1,1 +1,1 @@
-"""A REST API in front of what is live, and what only REST APIs have: keys, plans, a firewall, mocks."""
+"""The REST API in front of what is live: its tree, its deployments, its stage; a module for each."""
