@@ -7,14 +7,14 @@ endpoint is made anew or asks for no keys for a while, until it is revoked or th
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from thampi import names
 from thampi.aws.rest import api_keys, usage_plan
 from thampi.aws.rest.api_keys import ApiKey, Usage
-from thampi.aws.rest.limits import Limits
+from thampi.aws.rest.wanted import Plan
 from thampi.config import Stage
 from thampi.errors import CloudError, ConfigError
 from thampi.operations.place import Place
@@ -183,13 +183,12 @@ def _labelled(stage: Stage, place: Place, label: str) -> list[ApiKey]:
 
 def _plan_made(stage: Stage, place: Place) -> usage_plan.Found:
     """Return the plan; before the first push, one that holds no API yet. To change its limits is for push to do."""
-    plan = stage.api.plan
     made = usage_plan.ensure(
         place.aws,
         project=stage.name,
         stage=stage.stage,
         api_id=None,
-        limits=Limits(plan.rate_per_s, plan.burst, plan.quota, plan.period),
+        limits=Plan(**asdict(stage.api.plan)),
         tags=_tags(stage),
         keep=True,
     )

@@ -5,23 +5,15 @@ How AWS wants changes said: https://docs.aws.amazon.com/apigateway/latest/api/pa
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
+
+from thampi.aws.rest.wanted import Plan
 
 _DAYS = {"day": 1, "week": 7, "month": 30}
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What each key may ask for; None is no bound of its own."""
-
-    rate_per_s: float | None = None  # requests a second, in the long run
-    burst: int | None = None  # requests at once
-    quota: int | None = None  # requests in each period
-    period: str = "month"  # day, week, month
-
-
-def whole(limits: Limits) -> Limits:
+def whole(limits: Plan) -> Plan:
     """Return the limits as AWS keeps them.
 
     Of rate and burst, one without the other is 0 there, which lets nothing through: it follows from the one that is
@@ -32,23 +24,23 @@ def whole(limits: Limits) -> Limits:
         burst = max(1, math.ceil(rate_per_s))
     if burst is not None and rate_per_s is None:
         rate_per_s = float(burst)
-    period = Limits.period if limits.quota is None else limits.period
-    return Limits(None if rate_per_s is None else float(rate_per_s), burst, limits.quota, period)
+    period = Plan.period if limits.quota is None else limits.period
+    return Plan(None if rate_per_s is None else float(rate_per_s), burst, limits.quota, period)
 
 
-def of_plan(plan: Mapping[str, Any]) -> Limits:
+def of_plan(plan: Mapping[str, Any]) -> Plan:
     """Return the limits in what AWS says of a usage plan."""
     throttle, quota = plan.get("throttle") or {}, plan.get("quota") or {}
     has_throttle, has_quota = "rateLimit" in throttle or "burstLimit" in throttle, "limit" in quota
-    return Limits(
+    return Plan(
         rate_per_s=float(throttle.get("rateLimit", 0)) if has_throttle else None,
         burst=int(throttle.get("burstLimit", 0)) if has_throttle else None,
         quota=int(quota["limit"]) if has_quota else None,
-        period=str(quota.get("period", Limits.period)).lower() if has_quota else Limits.period,
+        period=str(quota.get("period", Plan.period)).lower() if has_quota else Plan.period,
     )
 
 
-def as_created(limits: Limits) -> dict[str, Any]:
+def as_created(limits: Plan) -> dict[str, Any]:
     """Return what CreateUsagePlan wants to hear of them."""
     made: dict[str, Any] = {}
     if limits.rate_per_s is not None:
@@ -58,7 +50,7 @@ def as_created(limits: Limits) -> dict[str, Any]:
     return made
 
 
-def patches(found: Limits, wanted: Limits) -> list[dict[str, str]]:
+def patches(found: Plan, wanted: Plan) -> list[dict[str, str]]:
     """Return the operations that make one of the other; AWS takes `replace` also for what is not there yet."""
     made: list[dict[str, str]] = []
     if (found.rate_per_s, found.burst) != (wanted.rate_per_s, wanted.burst):
@@ -76,10 +68,10 @@ def _replaced(path: str, values: Mapping[str, str | None]) -> list[dict[str, str
     return [{"op": "replace", "path": f"{path}/{key}", "value": value} for key, value in given.items()]
 
 
-def stricter(found: Limits, wanted: Limits) -> Limits:
+def stricter(found: Plan, wanted: Plan) -> Plan:
     """Return the stricter of each; of two quotas the one that lets less through in a day."""
     quota = found if _a_day(found) <= _a_day(wanted) else wanted
-    return Limits(
+    return Plan(
         rate_per_s=_lower(found.rate_per_s, wanted.rate_per_s),
         burst=_lower(found.burst, wanted.burst),
         quota=quota.quota,
@@ -87,7 +79,7 @@ def stricter(found: Limits, wanted: Limits) -> Limits:
     )
 
 
-def _a_day(limits: Limits) -> float:
+def _a_day(limits: Plan) -> float:
     return math.inf if limits.quota is None else limits.quota / _DAYS[limits.period]
 
 
@@ -95,7 +87,7 @@ def _lower(found: Any, wanted: Any) -> Any:
     return wanted if found is None else found if wanted is None else min(found, wanted)
 
 
-def differences(found: Limits, wanted: Limits) -> tuple[str, ...]:
+def differences(found: Plan, wanted: Plan) -> tuple[str, ...]:
     """Say what would have to change, a line each."""
     old, new = asdict(found), asdict(wanted)
     return tuple(f"plan.{key}: {_shown(old[key])} -> {_shown(new[key])}" for key in new if old[key] != new[key])

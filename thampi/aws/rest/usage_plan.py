@@ -15,7 +15,8 @@ from thampi import names
 from thampi.aws import owned
 from thampi.aws.ensured import Ensured
 from thampi.aws.rest.again import again
-from thampi.aws.rest.limits import Limits, as_created, differences, of_plan, patches, stricter, whole
+from thampi.aws.rest.limits import as_created, differences, of_plan, patches, stricter, whole
+from thampi.aws.rest.wanted import Plan
 from thampi.aws.session import Aws, absent_is_fine, doing
 
 
@@ -24,7 +25,7 @@ class Found:
     """A plan as it is at AWS."""
 
     plan_id: str
-    limits: Limits
+    limits: Plan
     tags: Mapping[str, str] = field(default_factory=dict)
     api_ids: tuple[str, ...] = ()  # the APIs of which it holds this stage
     doubles: tuple[str, ...] = ()  # other plans of the same name and tags, from creations whose answer was lost
@@ -41,7 +42,7 @@ def read(aws: Aws, project: str, stage: str) -> Found | None:
 
 
 def changes(
-    found: Found | None, *, api_id: str | None, limits: Limits, tags: Mapping[str, str], keep: bool = False
+    found: Found | None, *, api_id: str | None, limits: Plan, tags: Mapping[str, str], keep: bool = False
 ) -> tuple[str, ...]:
     """Say what `ensure` would do, a line each."""
     if found is None:
@@ -61,7 +62,7 @@ def ensure(
     project: str,
     stage: str,
     api_id: str | None,
-    limits: Limits,
+    limits: Plan,
     tags: Mapping[str, str],
     keep: bool = False,
 ) -> Ensured[Found]:
@@ -85,7 +86,7 @@ def ensure(
     return Ensured(made, "created") if first is None else Ensured(made, "changed", lines)
 
 
-def tighten(aws: Aws, found: Found, limits: Limits) -> Ensured[Found]:
+def tighten(aws: Aws, found: Found, limits: Plan) -> Ensured[Found]:
     """Make the limits of a plan as strict as wanted, and nothing else."""
     aim = stricter(found.limits, whole(limits))
     lines = differences(found.limits, aim)
@@ -168,7 +169,7 @@ def _arn(aws: Aws, plan_id: str) -> str:
 # ------------------------------------------------------------------------------------------------------------- writing
 
 
-def _make(aws: Aws, project: str, stage: str, api_id: str | None, limits: Limits, tags: Mapping[str, str]) -> Found:
+def _make(aws: Aws, project: str, stage: str, api_id: str | None, limits: Plan, tags: Mapping[str, str]) -> Found:
     more = as_created(limits)
     if api_id is not None:
         more["apiStages"] = [{"apiId": api_id, "stage": stage}]
@@ -177,7 +178,7 @@ def _make(aws: Aws, project: str, stage: str, api_id: str | None, limits: Limits
     return Found(made["id"], limits, dict(tags), () if api_id is None else (api_id,))
 
 
-def _converge(aws: Aws, found: Found, stage: str, api_id: str | None, limits: Limits, tags: Mapping[str, str]) -> Found:
+def _converge(aws: Aws, found: Found, stage: str, api_id: str | None, limits: Plan, tags: Mapping[str, str]) -> Found:
     for double in found.doubles:
         _take_over(aws, found.plan_id, double)
     operations = patches(found.limits, limits)
