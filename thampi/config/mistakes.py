@@ -17,6 +17,7 @@ from thampi.errors import ConfigError
 _READ_ELSEWHERE = {
     "THAMPI_DOCKER", "THAMPI_LOCAL_PORT", "THAMPI_API_KEY",
     "THAMPI_MODEL", "THAMPI_MANIFEST_SHA256", "THAMPI_FILES", "THAMPI_NAME", "THAMPI_STAGE", "THAMPI_SERVED_TIME_UTC",
+    "THAMPI_PAGE", "THAMPI_CORS", "THAMPI_CACHE",
 }  # fmt: skip
 # Lambda takes 4 KB of environment in all; the rest is for what thampi itself tells the handler.
 _ENVIRONMENT_BYTES = 3584
