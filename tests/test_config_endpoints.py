@@ -1,6 +1,7 @@
 """What an endpoint is told: every key arrives, and what its type can't do is refused with the reason and what can."""
 
 import dataclasses
+import json
 import re
 from typing import get_args
 
@@ -267,6 +268,19 @@ def test_the_region_of_a_flag_or_variable_counts(load, mistakes):  # noqa: F811
     assert load(text, flags={"region": "eu-central-1"}).region == "eu-central-1"
     assert load(text, environ={"THAMPI_REGION": "eu-central-1"}).region == "eu-central-1"
     assert "eu-west-1" in mistakes(text, flags={"region": "eu-west-1"})["stages.staging.api.domain.certificate_arn"]
+
+
+def test_the_sites_that_a_function_is_told_of_have_to_fit_into_its_environment(load, mistakes):  # noqa: F811
+    origins = [f"https://app-{number:03}.example.com" for number in range(110)]
+    many = f"api.cors.origins = {in_toml(origins)}"
+    loaded = load(of_type("rest", many))
+    told = len("THAMPI_CORS" + json.dumps(dataclasses.asdict(loaded.api.cors), separators=(",", ":")))
+    room = "x" * (3584 - told - len("BIG"))
+    assert load(of_type("rest", f'{many}\nenvironment = {{ BIG = "{room}" }}')).api.cors == loaded.api.cors
+    assert mistakes(of_type("rest", f'{many}\nenvironment = {{ BIG = "{room}x" }}')) == {
+        "environment": f"should be at most 3584 bytes in all, is 3585 with the {told} that api.cors takes there"
+    }
+    assert load(of_type("http", f'{many}\nenvironment = {{ BIG = "{room}x" }}'))  # there the gateway sees to them
 
 
 # ------------------------------------------------------------------------------------------------------ how it is told

@@ -88,7 +88,7 @@ def load(file: Path, stage: str, *, flags: Mapping[str, object], environ: Mappin
             *mistakes.check(tables.Override, overrides, lambda where: variable_of[str(where[0])]),
             *mistakes.check(tables.Override, given, lambda where: f"--{mistakes.path(where)}"),
             *mistakes.check_variables(environ),
-            *mistakes.check_environment(environment, environ),
+            *mistakes.check_environment(environment, environ, cors_bytes=endpoints.told_bytes(api)),
             *mistakes.check_vpc(vpc),
             *mistakes.check_concurrency(in_file),
             *mistakes.check_snapstart(in_file),

@@ -5,12 +5,13 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-vs-rest.ht
 https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html have it.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from thampi.config import rules
-from thampi.config.settings import WAITS_S, AnswerCache, Api
+from thampi.config.settings import WAITS_S, AnswerCache, Api, Cors
 
 Written = Mapping[str, tuple[str, Any]]  # the keys of the table api, each with the path where it is written
 
@@ -99,6 +100,18 @@ def can_be(api: Api, kind: str) -> bool:
     written = {each.name: ("", getattr(api, each.name)) for each in fields(Api)}
     told = {key: said for key, said in written.items() if said[1] != getattr(default, key)}
     return not any(kind in LACKS.get(name, {}) for name in _told(told))
+
+
+def told_bytes(api: Written) -> int:
+    """Return how much of the function's environment tells the handler of the pages of other sites.
+
+    That is with a REST API only: elsewhere what stands in front of the function sees to them.
+    """
+    cors = api.get("cors", ("", None))[1]
+    if _type(api) != "rest" or not isinstance(cors, dict):
+        return 0
+    whole = {each.name: each.default for each in fields(Cors) if each.default is not MISSING} | cors
+    return len("THAMPI_CORS" + json.dumps(whole, separators=(",", ":"), ensure_ascii=False, default=str))
 
 
 def check_auth_is_said_once(layers: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -97,8 +97,10 @@ def check_variables(environ: Mapping[str, str]) -> list[str]:
     return mistakes
 
 
-def check_environment(environment: Mapping[str, tuple[str, Any]], environ: Mapping[str, str]) -> list[str]:
-    """Find the variables that can't be taken from the caller's own, and too much of them."""
+def check_environment(
+    environment: Mapping[str, tuple[str, Any]], environ: Mapping[str, str], *, cors_bytes: int
+) -> list[str]:
+    """Find the variables that can't be taken from the caller's own, and too much of them beside what CORS takes."""
     mistakes, size = [], 0
     for name, (path, value) in environment.items():
         if rules.wrong_variable_value(value):
@@ -107,8 +109,11 @@ def check_environment(environment: Mapping[str, tuple[str, Any]], environ: Mappi
             mistakes.append(f"{path}: your variable {value['from_env']} is not set")
             continue
         size += len(f"{name}{value_of(value, environ)}".encode(errors="replace"))
-    if size > _ENVIRONMENT_BYTES:
-        mistakes.append(f"environment: should be at most {_ENVIRONMENT_BYTES} bytes in all, is {size}")
+    if size + cors_bytes > _ENVIRONMENT_BYTES:
+        also = f" with the {cors_bytes} that api.cors takes there" if cors_bytes else ""
+        mistakes.append(
+            f"environment: should be at most {_ENVIRONMENT_BYTES} bytes in all, is {size + cors_bytes}{also}"
+        )
     return mistakes
 
 
