@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -68,6 +69,24 @@ def test_the_table_of_what_a_type_can_not_do_is_this_one():
         "access_log": "u",
         "tracing": "hu",
     }
+
+
+def test_the_documents_have_the_same_table():
+    text = (Path(__file__).parents[1] / "docs" / "gateway.md").read_text(encoding="utf-8")
+    head, _, *rows = [
+        line.strip("|").split("|") for line in re.findall(r"^\| setting .*?\n\n", text, re.S | re.M)[0].split("\n")[:-2]
+    ]
+    kinds = [cell.strip(" `") for cell in head[1:]]
+    said = {
+        name: {kind for kind, cell in zip(kinds, cells, strict=True) if not cell.strip().startswith("✓")}
+        for names, *cells in rows
+        for name in re.findall("`([^`]+)`", names)
+    }
+    beside = {f'auth = "{auth}"' for auth in AUTHS} | {"plan", "jwt"}
+    assert set(said) == beside | {each.name for each in dataclasses.fields(Api)} - {"type", "auth"}
+    for name, lacking in said.items():
+        name = {"plan": 'auth = "api_key"', "jwt": 'auth = "jwt"'}.get(name, name)
+        assert lacking == set(endpoints.LACKS.get(name, {})), name
 
 
 def test_every_key_of_the_table_api_is_in_the_table_or_can_be_told_every_type():
