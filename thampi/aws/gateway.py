@@ -8,6 +8,8 @@ from botocore import exceptions as failures
 
 from thampi import names
 from thampi.aws import owned, release
+from thampi.aws.addresses import Target
+from thampi.aws.domains import Api
 from thampi.aws.ensured import Ensured
 from thampi.aws.session import Aws, absent_is_fine, code_of, doing
 
@@ -172,6 +174,11 @@ def name(found: Found) -> str:
 def url(aws: Aws, found: Found) -> str:
     """Return where predictions are asked for."""
     return _url(aws, found.api_id, found.endpoint.project, found.endpoint.stage)
+
+
+def target(aws: Aws, found: Found) -> Target:
+    """Return what a domain of one's own may lead to."""
+    return Target(Api(found.api_id, found.endpoint.stage), _arn(aws, found.api_id), found.endpoint.tags)
 
 
 def _url(aws: Aws, api_id: str, project: str, stage: str) -> str:
