@@ -17,7 +17,7 @@ import pytest
 from moto import mock_aws
 
 import thampi
-from tests.aws import strict, strict_rest
+from tests.aws import strict, strict_domains, strict_rest
 from tests.aws.conftest import Death, refusal
 from thampi.aws import session
 from thampi.config import Build, Stage
@@ -56,6 +56,7 @@ def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
     strict.lambda_urls_belong_to_aliases(monkeypatch)
     strict.http_apis_have_stages(monkeypatch)
     strict_rest.rest_apis_are_strict(monkeypatch)
+    strict_domains.domains_are_strict(monkeypatch)
 
 
 class Stand:
@@ -185,6 +186,7 @@ class Stand:
             "functions": self._functions(),
             "apis": self._apis(),
             "REST APIs": self._rest_apis(),
+            "domains": self._domains(),
             "repositories": self._repositories(),
             "rules": self._rules(),
         }
@@ -406,6 +408,14 @@ class Stand:
                     "served": self._served(api["id"]),
                 }
             )
+        return found
+
+    def _domains(self) -> dict[str, Any]:
+        found = {}
+        for each in self._every("apigatewayv2", "get_domain_names", "Items"):
+            mapped = self._every("apigatewayv2", "get_api_mappings", "Items", DomainName=each["DomainName"])
+            of_apis = {one.get("ApiMappingKey", ""): [one["ApiId"], one["Stage"]] for one in mapped}
+            found[each["DomainName"]] = {"domain": each, "mappings": of_apis}
         return found
 
     def _rules(self) -> dict[str, Any]:
