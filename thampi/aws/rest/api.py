@@ -12,12 +12,12 @@ from botocore import exceptions as failures
 from thampi import names
 from thampi.aws import owned, release
 from thampi.aws.ensured import Ensured
-from thampi.aws.rest import deployment, gateway_responses, mocks, resources, schemas, stage_settings, tree
+from thampi.aws.rest import aim, deployment, gateway_responses, resources, schemas, stage_settings, tree, usage_plan
 from thampi.aws.rest import found as finding
 from thampi.aws.rest.found import Found, Served
 from thampi.aws.rest.gateway_responses import Responses
 from thampi.aws.rest.stage_settings import Patch
-from thampi.aws.rest.tree import Integration, Tree
+from thampi.aws.rest.tree import Tree
 from thampi.aws.rest.wanted import Rest
 from thampi.aws.session import Aws, absent_is_fine, code_of, doing
 
@@ -48,18 +48,19 @@ def read_url(aws: Aws, project: str, stage: str) -> str | None:
 
 def differences(found: Found, wanted: Rest) -> tuple[str, ...]:
     """Say all that `ensure_allowed` would change, a line each."""
-    aim, responses = _aim(wanted)
+    wished, responses = aim.make(wanted)
     written = (
         *_changes_of_auth(found.endpoint, wanted.auth),
-        *tree.changes(_with_auth(found.tree, aim), aim),
+        *tree.changes(_with_auth(found.tree, wished), wished),
         *gateway_responses.changes(found.responses, responses),
     )
-    has, new = found.serves.digest if found.serves else None, tree.digest(aim, responses)
+    has, new = found.serves.digest if found.serves else None, tree.digest(wished, responses)
     if has != new and not written:
         written = (f"deployed: {has or 'nothing'} -> {new}",)  # written by a run that ended before it was served
     return (
         *written,
         *stage_settings.differences(found.staged or {}, wanted),
+        *_changes_of_plan(found, wanted),
         *owned.changes(found.tags, wanted.tags),
         *(f"old deployment: {each} -> removed" for each in found.spare_deployments),
         *(f"double: {each} -> removed" for each in found.doubles),
@@ -85,12 +86,18 @@ def tighten(aws: Aws, found: Found, wanted: Rest) -> Ensured[Found]:
         *((f"schema: {found.serves.model} -> none",) if found.serves.model != checks else ()),
         *lines,
     )
+    if found.plan is not None and wanted.plan is not None:
+        plan = usage_plan.tighten(aws, found.plan, wanted.plan)
+        found = replace(found, plan=plan.value)
+        if plan.changes and not lines:
+            return Ensured(found, "changed", plan.changes)
+        lines = (*lines, *plan.changes)
     if not lines:
         return Ensured(found, "left")
-    stricter = replace(wanted, auth=wanted.auth if closes else str(found.endpoint.auth))
+    stricter = wanted if closes else replace(wanted, auth=str(found.endpoint.auth), plan=None)
     with doing(f"tightening the REST API {names.api(wanted.project, wanted.stage)}"):
         if closes or found.serves.model != checks:
-            hardened = tree.checked(tree.hardened(found.tree, _aim(stricter)[0]), wanted.project, checks)
+            hardened = tree.checked(tree.hardened(found.tree, aim.make(stricter)[0]), wanted.project, checks)
             _write(aws, found, stricter, hardened, found.responses, settings)
         else:
             _update_stage(aws, found.api_id, wanted.stage, settings)
@@ -107,9 +114,9 @@ def check_bodies(aws: Aws, found: Found, schema: str) -> bool:
         return False
     if found.serves.model != model:
         with doing(f"having the REST API {names.api(has.project, has.stage)} check bodies"):
-            aim = tree.checked(found.tree, has.project, model)
+            checked = tree.checked(found.tree, has.project, model)
             wanted = Rest(has.project, has.stage, None, has.auth, validation=schema)
-            _write(aws, found, wanted, aim, gateway_responses.with_refusal(found.responses), ())
+            _write(aws, found, wanted, checked, gateway_responses.with_refusal(found.responses), ())
     return True
 
 
@@ -167,6 +174,7 @@ def remove(aws: Aws, project: str, stage: str) -> bool:
     with doing(f"deleting the REST API {names.api(project, stage)}"):
         apis = finding.ours(aws, project, stage)
         for api in reversed(apis):
+            usage_plan.detach(aws, project, stage, api["id"])
             _delete(aws, api["id"])
     return bool(apis)
 
@@ -186,22 +194,6 @@ def source_arn(aws: Aws, api_id: str) -> str:
     return aws.arn("execute-api", f"{api_id}/*/*")
 
 
-def integration(wanted: Rest) -> Integration:
-    """Return what leads to the function, in the words of API Gateway; `wanted` has a target."""
-    partition, _, region = str(wanted.target).split(":")[1:4]
-    path = f"arn:{partition}:apigateway:{region}:lambda:path/2015-03-31/functions/{wanted.target}/invocations"
-    return Integration(uri=path)
-
-
-def _aim(wanted: Rest) -> tuple[Tree, Responses]:
-    """Return the tree and the gateway's own answers that are wanted."""
-    if wanted.mock is not None:
-        return mocks.make(wanted), gateway_responses.make(wanted.cors)
-    model = schemas.name(wanted.validation)
-    responses = gateway_responses.make(wanted.cors, checks=model is not None)
-    return tree.make(wanted, integration(wanted), model), responses
-
-
 def _url(aws: Aws, api_id: str, project: str, stage: str) -> str:
     path = f"{stage}/{project}/predict"
     if aws.endpoint_url is not None and stage == _LOCAL:
@@ -211,6 +203,13 @@ def _url(aws: Aws, api_id: str, project: str, stage: str) -> str:
 
 def _changes_of_auth(found: Served, auth: str) -> tuple[str, ...]:
     return (f"auth: {found.auth or 'unknown'} -> {auth}",) if found.auth != auth else ()
+
+
+def _changes_of_plan(found: Found, wanted: Rest) -> tuple[str, ...]:
+    """Say what would change of the plan; where keys are asked for anew, that is all there is to say."""
+    if wanted.plan is None or found.endpoint.auth != wanted.auth:
+        return ()
+    return usage_plan.changes(found.plan, api_id=found.api_id, limits=wanted.plan, tags=wanted.tags)
 
 
 def _with_auth(found: Tree, aim: Tree) -> Tree:
@@ -231,9 +230,9 @@ def _converge(aws: Aws, found: Found | None, wanted: Rest) -> Found:
             tags=dict(wanted.tags),
         )
         found = Found(made["id"], Served(wanted.project, wanted.stage, None), wanted.tags)
-    aim, responses = _aim(wanted)
+    wished, responses = aim.make(wanted)
     settings = stage_settings.patches(found.staged or {}, wanted)
-    found = _write(aws, found, wanted, aim, responses, settings)
+    found = _write(aws, found, wanted, wished, responses, settings)
     if owned.changes(found.tags, wanted.tags):
         aws.client("apigateway").tag_resource(resourceArn=finding.arn(aws, found.api_id), tags=dict(wanted.tags))
     for double in found.doubles:
@@ -241,20 +240,22 @@ def _converge(aws: Aws, found: Found | None, wanted: Rest) -> Found:
     return replace(found, tags={**found.tags, **wanted.tags}, doubles=())
 
 
-def _write(aws: Aws, found: Found, wanted: Rest, aim: Tree, responses: Responses, settings: Sequence[Patch]) -> Found:
+def _write(
+    aws: Aws, found: Found, wanted: Rest, wished: Tree, responses: Responses, settings: Sequence[Patch]
+) -> Found:
     """Write the tree and the gateway's own answers, and have them served, with these settings, from one moment on."""
     api_id = found.api_id
-    model, validator_id = tree.model(aim, wanted.project), ""
+    model, validator_id = tree.model(wished, wanted.project), ""
     if model is not None and model != tree.model(found.tree, wanted.project):
         validator_id = schemas.ensure(aws, api_id, str(wanted.validation))
-    resources.write(aws, api_id, found.tree, found.resource_ids, aim, validator_id)
+    resources.write(aws, api_id, found.tree, found.resource_ids, wished, validator_id)
     gateway_responses.write(aws, api_id, found.responses, responses)
-    digest, serves, spare = tree.digest(aim, responses), found.serves, list(found.spare_deployments)
+    digest, serves, spare = tree.digest(wished, responses), found.serves, list(found.spare_deployments)
     patches = list(settings)
     if serves is None or serves.digest != digest:
         spare += [serves.deployment_id] if serves else []
         if found.staged is not None or model is not None:
-            schemas.sweep(aws, api_id, aim, validator_id or tree.validator_id(found.tree, wanted.project))
+            schemas.sweep(aws, api_id, wished, validator_id or tree.validator_id(found.tree, wanted.project))
         serves = deployment.create(aws, api_id, digest, wanted.auth, model)
         patches.append({"op": "replace", "path": "/deploymentId", "value": serves.deployment_id})
     if found.staged is None:
@@ -263,6 +264,12 @@ def _write(aws: Aws, found: Found, wanted: Rest, aim: Tree, responses: Responses
             restApiId=api_id, stageName=wanted.stage, deploymentId=serves.deployment_id, tags=dict(wanted.tags)
         )
         patches = [each for each in patches if each["path"] != "/deploymentId"]
+    if wanted.plan is not None:
+        # Before anybody is asked for a key: those that have one are let in from that moment on.
+        plan = usage_plan.ensure(
+            aws, project=wanted.project, stage=wanted.stage, api_id=api_id, limits=wanted.plan, tags=wanted.tags
+        )
+        found = replace(found, plan=plan.value)
     if patches:
         _update_stage(aws, api_id, wanted.stage, patches)
     deployment.remove(aws, api_id, spare)

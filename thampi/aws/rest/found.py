@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thampi import names
-from thampi.aws.rest import deployment, gateway_responses, resources
+from thampi.aws.rest import deployment, gateway_responses, resources, usage_plan
 from thampi.aws.rest.deployment import Deployment
 from thampi.aws.rest.gateway_responses import Responses
 from thampi.aws.rest.tree import Tree
@@ -34,6 +34,7 @@ class Found:
     staged: Mapping[str, Any] | None = None  # the stage, as AWS says it
     serves: Deployment | None = None  # what the stage serves
     spare_deployments: tuple[str, ...] = ()  # what no stage serves
+    plan: usage_plan.Found | None = None  # of the API keys, where they are asked for
     doubles: tuple[str, ...] = ()  # other APIs of the same name and tags, from creations whose answer was lost
 
 
@@ -74,6 +75,7 @@ def _read(aws: Aws, api: Mapping[str, Any], project: str, stage: str) -> Found:
     deployments = [deployment.read(each) for each in resources.every(aws, "get_deployments", restApiId=api_id)]
     serving = {each.get("deploymentId") for each in stages}
     serves = next((each for each in deployments if staged and each.deployment_id == staged.get("deploymentId")), None)
+    asks_for_keys = serves is not None and serves.auth == "api_key"
     return Found(
         api_id=api_id,
         endpoint=Served(project, stage, serves.auth if serves else None),
@@ -83,6 +85,7 @@ def _read(aws: Aws, api: Mapping[str, Any], project: str, stage: str) -> Found:
         responses=gateway_responses.read(aws, api_id),
         staged=staged,
         serves=serves,
+        plan=usage_plan.read(aws, project, stage) if asks_for_keys else None,
         spare_deployments=tuple(each.deployment_id for each in deployments if each.deployment_id not in serving),
     )
 

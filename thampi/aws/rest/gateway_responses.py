@@ -16,7 +16,7 @@ Responses = Mapping[str, Mapping[str, str]]  # type -> its headers, as AWS write
 _STATUS, _BODY = "statusCode", "body"
 
 # The shape of the handler's own refusal. There is no Velocity here: variables are put in, and API Gateway writes this
-# one with its quotes escaped, as those have seen who put it into a string. What plays AWS locally leaves its name there.
+# one with its quotes escaped, as was seen by many. What plays AWS locally leaves its name there.
 _REFUSAL = (
     '{"error":{"type":"invalid_data","message":"$context.error.validationErrorString",'
     '"request_id":"$context.requestId"}}'
