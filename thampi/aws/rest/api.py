@@ -12,7 +12,7 @@ from botocore import exceptions as failures
 from thampi import names
 from thampi.aws import owned, release
 from thampi.aws.ensured import Ensured
-from thampi.aws.rest import deployment, gateway_responses, resources, stage_settings, tree
+from thampi.aws.rest import account, deployment, gateway_responses, resources, stage_settings, tree, web_acl
 from thampi.aws.rest import found as finding
 from thampi.aws.rest.found import Found, Served
 from thampi.aws.rest.gateway_responses import Responses
@@ -59,11 +59,20 @@ def differences(found: Found, wanted: Rest) -> tuple[str, ...]:
         written = (f"deployed: {has or 'nothing'} -> {new}",)  # written by a run that ended before it was served
     return (
         *written,
-        *stage_settings.differences(found.staged or {}, wanted),
+        *stage_settings.changes(stage_settings.read(found.staged or {}), stage_settings.make(wanted)),
         *owned.changes(found.tags, wanted.tags),
         *(f"old deployment: {each} -> removed" for each in found.spare_deployments),
         *(f"double: {each} -> removed" for each in found.doubles),
     )
+
+
+def check(aws: Aws, found: Found | None, wanted: Rest) -> None:
+    """Raise what would stop `ensure` halfway, ConfigError or CloudError; asks only for what is to be changed."""
+    has = stage_settings.read((found.staged if found else None) or {})
+    if wanted.access_log_arn is not None and has.access_log_arn is None:
+        account.check_logs(aws)
+    if wanted.waf_acl_arn is not None and (found is None or found.acl.arn != wanted.waf_acl_arn):
+        web_acl.check(aws, wanted.waf_acl_arn)
 
 
 def tighten(aws: Aws, found: Found, wanted: Rest) -> Ensured[Found]:
@@ -74,19 +83,24 @@ def tighten(aws: Aws, found: Found, wanted: Rest) -> Ensured[Found]:
     """
     if found.staged is None or found.serves is None:
         return Ensured(found, "left")
-    settings, lines = stage_settings.stricter(found.staged, wanted)
+    has = stage_settings.read(found.staged)
+    stricter = stage_settings.tightened(has, stage_settings.of_methods(wanted, found.tree.methods))
+    settings = stage_settings.patches(has, stricter)
     closes = wanted.auth not in ("none", found.endpoint.auth)
-    lines = (*(_changes_of_auth(found.endpoint, wanted.auth) if closes else ()), *lines)
+    auth = _changes_of_auth(found.endpoint, wanted.auth) if closes else ()
+    at = finding.stage_arn(aws, found.api_id, wanted.stage)
+    acl, guarded = web_acl.put_on(aws, at, found.acl, wanted.waf_acl_arn)
+    lines = (*auth, *stage_settings.changes(has, stricter))
     if not lines:
-        return Ensured(found, "left")
+        return Ensured(replace(found, acl=acl), "changed" if guarded else "left", guarded)
     with doing(f"tightening the REST API {names.api(wanted.project, wanted.stage)}"):
         if closes:
-            stricter = tree.hardened(found.tree, tree.make(wanted, integration(wanted)))
-            _write(aws, found, wanted, stricter, found.responses, settings)
+            hardened = tree.hardened(found.tree, tree.make(wanted, integration(wanted)))
+            _write(aws, found, wanted, hardened, found.responses, settings)
         else:
             _update_stage(aws, found.api_id, wanted.stage, settings)
     endpoint = replace(found.endpoint, auth=wanted.auth if closes else found.endpoint.auth)
-    return Ensured(replace(found, endpoint=endpoint), "changed", lines)
+    return Ensured(replace(found, endpoint=endpoint, acl=acl), "changed", (*lines, *guarded))
 
 
 def ensure(aws: Aws, wanted: Rest) -> Ensured[Found]:
@@ -186,8 +200,11 @@ def _converge(aws: Aws, found: Found | None, wanted: Rest) -> Found:
         )
         found = Found(made["id"], Served(wanted.project, wanted.stage, None), wanted.tags)
     aim, responses = tree.make(wanted, integration(wanted)), gateway_responses.make(wanted.cors)
-    settings = stage_settings.patches(found.staged or {}, wanted)
+    settings = stage_settings.patches(stage_settings.read(found.staged or {}), stage_settings.make(wanted))
     found = _write(aws, found, wanted, aim, responses, settings)
+    # What is to go goes last; what is to stand there does so since `tighten`, or before anybody gets through.
+    acl = web_acl.ensure(aws, finding.stage_arn(aws, found.api_id, wanted.stage), found.acl, wanted.waf_acl_arn)
+    found = replace(found, acl=acl)
     if owned.changes(found.tags, wanted.tags):
         aws.client("apigateway").tag_resource(resourceArn=finding.arn(aws, found.api_id), tags=dict(wanted.tags))
     for double in found.doubles:
@@ -205,7 +222,8 @@ def _write(aws: Aws, found: Found, wanted: Rest, aim: Tree, responses: Responses
     if serves is None or serves.digest != digest:
         spare += [serves.deployment_id] if serves else []
         serves = deployment.create(aws, api_id, digest, wanted.auth)
-        patches.append({"op": "replace", "path": "/deploymentId", "value": serves.deployment_id})
+        # The settings may be of methods that only this deployment has.
+        patches.insert(0, {"op": "replace", "path": "/deploymentId", "value": serves.deployment_id})
     if found.staged is None:
         # Without a limit till the next call; nobody gets through to the function yet.
         aws.client("apigateway").create_stage(

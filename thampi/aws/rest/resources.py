@@ -65,6 +65,11 @@ def _create(aws: Aws, api_id: str, parent_id: str, path: str) -> str:
 
 def _write(aws: Aws, at: Mapping[str, str], found: Tree, place: tree.Place, wanted: Method) -> None:
     has = found.methods.get(place)
+    if has is not None and _cache_keys(has) != _cache_keys(wanted):
+        # What an answer depends on is a part of the method, too. Nobody sees that it is gone before all of it is there.
+        with absent_is_fine("NotFoundException"):
+            aws.client("apigateway").delete_method(**at)
+        has = None
     if has is None or has.auth != wanted.auth:
         _write_method(aws, at, has, wanted)
     if wanted.integration is not None and (has is None or has.integration != wanted.integration):
@@ -75,8 +80,9 @@ def _write_method(aws: Aws, at: Mapping[str, str], has: Method | None, wanted: M
     client = aws.client("apigateway")
     kind, needs_key = tree.AUTH[wanted.auth]
     if has is None:
+        takes = {f"{tree.HEADER}{each}": False for each in _cache_keys(wanted)}  # a request may do without it
         try:
-            client.put_method(**at, authorizationType=kind, apiKeyRequired=needs_key)
+            client.put_method(**at, authorizationType=kind, apiKeyRequired=needs_key, requestParameters=takes)
         except ClientError as error:
             # The answer to our own call may have been lost, and the SDK have repeated it: there was none before.
             if code_of(error) != "ConflictException":
@@ -90,5 +96,14 @@ def _write_method(aws: Aws, at: Mapping[str, str], has: Method | None, wanted: M
 def _write_integration(aws: Aws, at: Mapping[str, str], wanted: Integration) -> None:
     # What is there is replaced.
     aws.client("apigateway").put_integration(
-        **at, type=wanted.type, integrationHttpMethod="POST", uri=wanted.uri, timeoutInMillis=wanted.timeout_ms
+        **at,
+        type=wanted.type,
+        integrationHttpMethod="POST",
+        uri=wanted.uri,
+        timeoutInMillis=wanted.timeout_ms,
+        cacheKeyParameters=[f"{tree.HEADER}{each}" for each in wanted.cache_keys],
     )
+
+
+def _cache_keys(method: Method) -> tuple[str, ...]:
+    return method.integration.cache_keys if method.integration else ()
