@@ -60,6 +60,7 @@ def differences(found: Found, wanted: Rest) -> tuple[str, ...]:
     return (
         *written,
         *stage_settings.changes(stage_settings.read(found.staged or {}), stage_settings.make(wanted)),
+        *web_acl.changes(found.acl, wanted.waf_acl_arn),
         *owned.changes(found.tags, wanted.tags),
         *(f"old deployment: {each} -> removed" for each in found.spare_deployments),
         *(f"double: {each} -> removed" for each in found.doubles),

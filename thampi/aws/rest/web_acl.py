@@ -44,7 +44,7 @@ def read(aws: Aws, stage_arn: str, stage: Mapping[str, Any]) -> WebAcl:
         if noted:
             with absent_is_fine(_ABSENT):
                 found = aws.client("wafv2").get_web_acl_for_resource(ResourceArn=stage_arn)
-                return WebAcl(found["WebACL"]["ARN"], noted)
+                return WebAcl((found.get("WebACL") or {}).get("ARN"), noted)
     return WebAcl(None, noted)
 
 
