@@ -9,6 +9,7 @@ from thampi.aws.logs import LogGroup
 from thampi.aws.registry import Repository
 from thampi.aws.role import Role
 from thampi.config import Stage
+from thampi.operations import told
 from thampi.operations.place import Place
 from thampi.runtime.bundle import About
 
@@ -90,12 +91,8 @@ def _environment(
         "THAMPI_FILES": ",".join(f"{file.name}={file.size}" for file in about.files.values()),
     }
     return {
-        **stage.environment,
+        **told.of(stage, cors=stage.api.type == "rest"),  # elsewhere what stands in front sees to it, and no release
         **(where if stage.build.model == "s3" else {}),  # the handler looks into its image by itself
         "THAMPI_MANIFEST_SHA256": manifest_sha256,
-        "THAMPI_NAME": stage.name,
-        "THAMPI_STAGE": stage.stage,
-        "THAMPI_MAX_BODY_MB": str(stage.max_body_mb),
-        **({} if stage.api.page else {"THAMPI_PAGE": "false"}),
         function.SERVED_TIME: served_time_utc,
     }

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from thampi import config, names
 from thampi.aws import access_log, function_url, gateway, release
+from thampi.aws.addresses import Target
 from thampi.aws.ensured import Ensured
 from thampi.aws.rest import api as rest_api
 from thampi.aws.rest.wanted import Cors, Limit, Plan, Rest
@@ -57,6 +58,9 @@ class Kind(Protocol):
 
     def url(self, aws: Aws, found: Any) -> str:
         """Return where predictions are asked for."""
+
+    def target(self, aws: Aws, found: Any) -> Target | None:
+        """Return what a domain of one's own may lead to; None where none can."""
 
 
 KINDS: Mapping[str, Kind] = {"http": gateway, "rest": rest_api, "url": function_url}
@@ -151,6 +155,20 @@ def check(stage: Stage, place: Place, stand: Stand) -> None:
     """Raise what would stop `ensure` halfway, before anything is made; asks only for what is to be changed."""
     if stage.api.type == "rest":
         rest_api.check(place.aws, stand.wanted.found if stand.wanted else None, wanted(stage, place))
+
+
+def all_standing(stage: Stage, place: Place) -> list[Standing]:
+    """Read every endpoint of the stage, also where the wanted type is not to be had."""
+    found = []
+    for kind in KINDS:
+        with contextlib.suppress(function_url.NotOfferedError):
+            found.append(_read(stage, place, kind))
+    return [each for each in found if each]
+
+
+def target(place: Place, standing: Standing) -> Target | None:
+    """Return what a domain of one's own may lead to; None where none can."""
+    return KINDS[standing.type].target(place.aws, standing.found)
 
 
 def examine(stage: Stage, place: Place, stand: Stand, callers: Sequence[str]) -> list[Changes]:

@@ -11,8 +11,10 @@ from botocore import exceptions as failures
 
 from thampi import names
 from thampi.aws import owned, release
+from thampi.aws.addresses import Target
+from thampi.aws.domains import Api
 from thampi.aws.ensured import Ensured
-from thampi.aws.rest import account, deployment, gateway_responses, resources, stage_settings, tree, web_acl
+from thampi.aws.rest import account, deployment, gateway_responses, resources, stage_settings, tree, usage_plan, web_acl
 from thampi.aws.rest import found as finding
 from thampi.aws.rest.found import Found, Served
 from thampi.aws.rest.gateway_responses import Responses
@@ -61,6 +63,7 @@ def differences(found: Found, wanted: Rest) -> tuple[str, ...]:
         *written,
         *stage_settings.changes(stage_settings.read(found.staged or {}), stage_settings.make(wanted)),
         *web_acl.changes(found.acl, wanted.waf_acl_arn),
+        *_changes_of_plan(found, wanted),
         *owned.changes(found.tags, wanted.tags),
         *(f"old deployment: {each} -> removed" for each in found.spare_deployments),
         *(f"double: {each} -> removed" for each in found.doubles),
@@ -89,11 +92,15 @@ def tighten(aws: Aws, found: Found, wanted: Rest) -> Ensured[Found]:
     settings = stage_settings.patches(has, stricter)
     closes = wanted.auth not in ("none", found.endpoint.auth)
     auth = _changes_of_auth(found.endpoint, wanted.auth) if closes else ()
-    at = finding.stage_arn(aws, found.api_id, wanted.stage)
-    acl, guarded = web_acl.put_on(aws, at, found.acl, wanted.waf_acl_arn)
     lines = (*auth, *stage_settings.changes(has, stricter))
+    at = finding.stage_arn(aws, found.api_id, wanted.stage)
+    acl, beside = web_acl.put_on(aws, at, found.acl, wanted.waf_acl_arn)
+    found = replace(found, acl=acl)
+    if found.plan is not None and wanted.plan is not None:
+        plan = usage_plan.tighten(aws, found.plan, wanted.plan)
+        found, beside = replace(found, plan=plan.value), (*beside, *plan.changes)
     if not lines:
-        return Ensured(replace(found, acl=acl), "changed" if guarded else "left", guarded)
+        return Ensured(found, "changed" if beside else "left", beside)
     with doing(f"tightening the REST API {names.api(wanted.project, wanted.stage)}"):
         if closes:
             hardened = tree.hardened(found.tree, tree.make(wanted, integration(wanted)))
@@ -101,7 +108,7 @@ def tighten(aws: Aws, found: Found, wanted: Rest) -> Ensured[Found]:
         else:
             _update_stage(aws, found.api_id, wanted.stage, settings)
     endpoint = replace(found.endpoint, auth=wanted.auth if closes else found.endpoint.auth)
-    return Ensured(replace(found, endpoint=endpoint, acl=acl), "changed", (*lines, *guarded))
+    return Ensured(replace(found, endpoint=endpoint), "changed", (*lines, *beside))
 
 
 def ensure(aws: Aws, wanted: Rest) -> Ensured[Found]:
@@ -145,6 +152,7 @@ def remove(aws: Aws, project: str, stage: str) -> bool:
     with doing(f"deleting the REST API {names.api(project, stage)}"):
         apis = finding.ours(aws, project, stage)
         for api in reversed(apis):
+            usage_plan.detach(aws, project, stage, api["id"])
             _delete(aws, api["id"])
     return bool(apis)
 
@@ -157,6 +165,11 @@ def name(found: Found) -> str:
 def url(aws: Aws, found: Found) -> str:
     """Return where predictions are asked for."""
     return _url(aws, found.api_id, found.endpoint.project, found.endpoint.stage)
+
+
+def target(aws: Aws, found: Found) -> Target:
+    """Return what a domain of one's own may lead to."""
+    return Target(Api(found.api_id, found.endpoint.stage), finding.arn(aws, found.api_id), found.tags)
 
 
 def source_arn(aws: Aws, api_id: str) -> str:
@@ -180,6 +193,13 @@ def _url(aws: Aws, api_id: str, project: str, stage: str) -> str:
 
 def _changes_of_auth(found: Served, auth: str) -> tuple[str, ...]:
     return (f"auth: {found.auth or 'unknown'} -> {auth}",) if found.auth != auth else ()
+
+
+def _changes_of_plan(found: Found, wanted: Rest) -> tuple[str, ...]:
+    """Say what would change of the plan; where keys are asked for anew, that is all there is to say."""
+    if wanted.plan is None or found.endpoint.auth != wanted.auth:
+        return ()
+    return usage_plan.changes(found.plan, api_id=found.api_id, limits=wanted.plan, tags=wanted.tags)
 
 
 def _with_auth(found: Tree, aim: Tree) -> Tree:
@@ -231,6 +251,12 @@ def _write(aws: Aws, found: Found, wanted: Rest, aim: Tree, responses: Responses
             restApiId=api_id, stageName=wanted.stage, deploymentId=serves.deployment_id, tags=dict(wanted.tags)
         )
         patches = [each for each in patches if each["path"] != "/deploymentId"]
+    if wanted.plan is not None:
+        # Before anybody is asked for a key: those that have one are let in from that moment on.
+        plan = usage_plan.ensure(
+            aws, project=wanted.project, stage=wanted.stage, api_id=api_id, limits=wanted.plan, tags=wanted.tags
+        )
+        found = replace(found, plan=plan.value)
     if patches:
         _update_stage(aws, api_id, wanted.stage, patches)
     deployment.remove(aws, api_id, spare)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thampi import names
-from thampi.aws.rest import deployment, gateway_responses, resources, web_acl
+from thampi.aws.rest import deployment, gateway_responses, resources, usage_plan, web_acl
 from thampi.aws.rest.deployment import Deployment
 from thampi.aws.rest.gateway_responses import Responses
 from thampi.aws.rest.tree import Tree
@@ -36,6 +36,7 @@ class Found:
     acl: WebAcl = field(default_factory=WebAcl)  # what stands in front of the stage
     serves: Deployment | None = None  # what the stage serves
     spare_deployments: tuple[str, ...] = ()  # what no stage serves
+    plan: usage_plan.Found | None = None  # of the API keys, where they are asked for
     doubles: tuple[str, ...] = ()  # other APIs of the same name and tags, from creations whose answer was lost
 
 
@@ -81,6 +82,7 @@ def _read(aws: Aws, api: Mapping[str, Any], project: str, stage: str) -> Found:
     deployments = [deployment.read(each) for each in resources.every(aws, "get_deployments", restApiId=api_id)]
     serving = {each.get("deploymentId") for each in stages}
     serves = next((each for each in deployments if staged and each.deployment_id == staged.get("deploymentId")), None)
+    asks_for_keys = serves is not None and serves.auth == "api_key"
     return Found(
         api_id=api_id,
         endpoint=Served(project, stage, serves.auth if serves else None),
@@ -91,6 +93,7 @@ def _read(aws: Aws, api: Mapping[str, Any], project: str, stage: str) -> Found:
         staged=staged,
         acl=web_acl.read(aws, stage_arn(aws, api_id, stage), staged) if staged else WebAcl(),
         serves=serves,
+        plan=usage_plan.read(aws, project, stage) if asks_for_keys else None,
         spare_deployments=tuple(each.deployment_id for each in deployments if each.deployment_id not in serving),
     )
 
