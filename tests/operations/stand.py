@@ -45,7 +45,7 @@ def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
     strict.tag_new_buckets(monkeypatch)
     strict.take_objects_one_at_a_time(monkeypatch)
     strict.lambda_takes_its_time(monkeypatch)
-    strict.lambda_changes_tmp(monkeypatch)
+    strict.lambda_changes_settings(monkeypatch)
     strict.lambda_freezes_versions(monkeypatch)
     strict.lambda_guards_aliases(monkeypatch)
     strict.lambda_knows_digests(monkeypatch)

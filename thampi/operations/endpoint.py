@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from thampi import config, names
-from thampi.aws import function_url, gateway, release
+from thampi.aws import access_log, function_url, gateway, release
 from thampi.aws.addresses import Target
 from thampi.aws.ensured import Ensured
 from thampi.aws.rest import api as rest_api
@@ -113,6 +113,7 @@ def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
             cors=Cors(**asdict(api.cors)) if api.cors else None,
             cache_ttl_s=api.cache_ttl_s,
             waf_acl_arn=api.waf_acl_arn,
+            access_log_arn=access_log.destination(place.aws, stage.name, stage.stage) if api.access_log else None,
             tracing=api.tracing,
             tags=tags,
         )
@@ -148,6 +149,12 @@ def check_replaced(stage: Stage, place: Place, stand: Stand, *, replacing: bool)
         f"would go, and {new} take its place",
         hint=f'thampi push {stage.stage} --replace-endpoint does it, the old one last; type = "{old.type}" keeps it',
     )
+
+
+def check(stage: Stage, place: Place, stand: Stand) -> None:
+    """Raise what would stop `ensure` halfway, before anything is made; asks only for what is to be changed."""
+    if stage.api.type == "rest":
+        rest_api.check(place.aws, stand.wanted.found if stand.wanted else None, wanted(stage, place))
 
 
 def all_standing(stage: Stage, place: Place) -> list[Standing]:
