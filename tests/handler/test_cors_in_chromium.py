@@ -1,4 +1,4 @@
-"""Other sites' pages that call the endpoint, in a real Chromium: it asks first, and keeps what isn't theirs from them."""
+"""Other sites' pages that call the endpoint, in a real Chromium, which asks first and keeps from them what it must."""
 
 import json
 import threading
