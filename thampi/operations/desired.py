@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from thampi import names
-from thampi.aws import function, logs, registry, role
+from thampi.aws import access_log, function, logs, registry, role
 from thampi.aws.function import Function
 from thampi.aws.logs import LogGroup
 from thampi.aws.registry import Repository
@@ -29,6 +29,14 @@ def repository(stage: Stage, place: Place) -> Repository:
 def log_group(stage: Stage) -> LogGroup:
     """Return the log group of the stage."""
     return logs.make(stage.name, stage.stage, retention_days=stage.log_retention_days, tags=stage.tags)
+
+
+def access_log_group(stage: Stage) -> LogGroup | None:
+    """Return the log group that the gateway writes in; None where it is to write nothing."""
+    if not stage.api.access_log:
+        return None
+    days = stage.log_retention_days
+    return access_log.make(stage.name, stage.stage, retention_days=days, tags=stage.tags)
 
 
 def execution_role(stage: Stage, place: Place, *, reads_models: bool = True) -> Role | None:

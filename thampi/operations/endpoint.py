@@ -6,12 +6,14 @@ stands beside it is from before the type was changed, and is removed when the ne
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from thampi import names
+from thampi import config, names
 from thampi.aws import function_url, gateway, release
 from thampi.aws.ensured import Ensured
+from thampi.aws.rest import api as rest_api
+from thampi.aws.rest.wanted import Cors, Limit, Plan, Rest
 from thampi.aws.session import Aws
 from thampi.config import Stage
 from thampi.errors import ConfigError
@@ -57,8 +59,10 @@ class Kind(Protocol):
         """Return where predictions are asked for."""
 
 
-KINDS: Mapping[str, Kind] = {"http": gateway, "url": function_url}
-_SAID = {"http": "an HTTP API", "url": "a function URL"}
+KINDS: Mapping[str, Kind] = {"http": gateway, "rest": rest_api, "url": function_url}
+_SAID = {"http": "an HTTP API", "rest": "a REST API", "url": "a function URL"}
+# Whom each type can tell apart; what it can't is let nobody in who doesn't sign, as long as it stands.
+_AUTHS = {"http": ("none", "iam", "jwt"), "rest": ("none", "iam", "api_key"), "url": ("none", "iam")}
 
 
 @dataclass(frozen=True)
@@ -87,16 +91,28 @@ class Stand:
 
 def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
     """Return the endpoint that the stage should have, as its kind wants it; of another `kind`, as strict as that."""
+    kind, api = kind or stage.api.type, stage.api
     tags = {**stage.tags, **names.tags(stage.name, stage.stage)}
-    if (kind or stage.api.type) == "url":
-        return function_url.FunctionUrl(stage.name, stage.stage, stage.api.auth)
-    return gateway.Endpoint(
-        project=stage.name,
-        stage=stage.stage,
-        target=release.arn(place.aws, names.function(stage.name, stage.stage)),
-        auth=stage.api.auth,
-        tags=tags,
-    )
+    target = release.arn(place.aws, names.function(stage.name, stage.stage))
+    auth = api.auth if api.auth in _AUTHS[kind] else "iam"
+    if kind == "url":
+        return function_url.FunctionUrl(stage.name, stage.stage, auth)
+    if kind == "rest":
+        return Rest(
+            project=stage.name,
+            stage=stage.stage,
+            target=target,
+            auth=auth,
+            limit=_limit(api.limit),
+            routes={route: _limit(limit) for route, limit in api.routes.items()},
+            plan=Plan(**asdict(api.plan)) if auth == "api_key" else None,
+            cors=Cors(**asdict(api.cors)) if api.cors else None,
+            cache_ttl_s=api.cache_ttl_s,
+            waf_acl_arn=api.waf_acl_arn,
+            tracing=api.tracing,
+            tags=tags,
+        )
+    return gateway.Endpoint(project=stage.name, stage=stage.stage, target=target, auth=auth, tags=tags)
 
 
 def read(stage: Stage, place: Place, *, is_laid: bool = False) -> Stand:
@@ -202,6 +218,10 @@ def remove(stage: Stage, place: Place) -> bool:
         with contextlib.suppress(function_url.NotOfferedError):
             gone = kind.remove(place.aws, stage.name, stage.stage) or gone
     return gone
+
+
+def _limit(limit: config.Limit) -> Limit:
+    return Limit(limit.rate_per_s, limit.burst)
 
 
 def _read(stage: Stage, place: Place, kind: str) -> Standing | None:
