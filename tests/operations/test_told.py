@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from handler import cors
+from handler import cors, events
 from handler import settings as handler_settings
+from thampi.aws import cors as aws_cors
 from thampi.config import AnswerCache, Api, Cors
 from thampi.operations import told
 
@@ -41,6 +42,14 @@ def test_what_is_told_is_what_the_handler_reads(stand):
 
 def test_where_something_else_sees_to_cors_the_handler_is_told_nothing_of_it(stand):
     assert "THAMPI_CORS" not in told.of(replace(stand.stage, api=Api(cors=CORS)), cors=False)
+
+
+def test_whoever_sees_to_cors_pages_may_read_the_same_headers(stand):
+    said = told.of(replace(stand.stage, api=Api(cors=CORS)), cors=True)["THAMPI_CORS"]
+    headers = {}
+    request = events.Request("v1", "POST", "/scale/predict", {"origin": CORS.origins[0]}, b"")
+    cors.read(said).add(request, headers)
+    assert headers["access-control-expose-headers"] == ", ".join(aws_cors.EXPOSED)
 
 
 def variables(stand):
