@@ -17,7 +17,7 @@ import pytest
 from moto import mock_aws
 
 import thampi
-from tests.aws import strict
+from tests.aws import strict, strict_domains
 from tests.aws.conftest import Death, refusal
 from thampi.aws import session
 from thampi.config import Build, Stage
@@ -55,6 +55,7 @@ def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
     strict.lambda_keeps_snapstart(monkeypatch)
     strict.lambda_urls_belong_to_aliases(monkeypatch)
     strict.http_apis_have_stages(monkeypatch)
+    strict_domains.domains_are_strict(monkeypatch)
 
 
 class Stand:
@@ -183,6 +184,7 @@ class Stand:
             "log groups": self._log_groups(),
             "functions": self._functions(),
             "apis": self._apis(),
+            "domains": self._domains(),
             "repositories": self._repositories(),
             "rules": self._rules(),
         }
@@ -347,6 +349,14 @@ class Stand:
                 each["Target"] = "/".join(ids.get(part, part) for part in each.get("Target", "").split("/"))
             stages = self._every("apigatewayv2", "get_stages", "Items", **of)
             found.append({"api": api, "integrations": integrations, "routes": routes, "stages": stages})
+        return found
+
+    def _domains(self) -> dict[str, Any]:
+        found = {}
+        for each in self._every("apigatewayv2", "get_domain_names", "Items"):
+            mapped = self._every("apigatewayv2", "get_api_mappings", "Items", DomainName=each["DomainName"])
+            of_apis = {one.get("ApiMappingKey", ""): [one["ApiId"], one["Stage"]] for one in mapped}
+            found[each["DomainName"]] = {"domain": each, "mappings": of_apis}
         return found
 
     def _rules(self) -> dict[str, Any]:

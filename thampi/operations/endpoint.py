@@ -6,12 +6,15 @@ stands beside it is from before the type was changed, and is removed when the ne
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from thampi import names
+from thampi import config, names
 from thampi.aws import function_url, gateway, release
+from thampi.aws.addresses import Target
 from thampi.aws.ensured import Ensured
+from thampi.aws.rest import api as rest_api
+from thampi.aws.rest.wanted import Cors, Limit, Plan, Rest
 from thampi.aws.session import Aws
 from thampi.config import Stage
 from thampi.errors import ConfigError
@@ -56,9 +59,14 @@ class Kind(Protocol):
     def url(self, aws: Aws, found: Any) -> str:
         """Return where predictions are asked for."""
 
+    def target(self, aws: Aws, found: Any) -> Target | None:
+        """Return what a domain of one's own may lead to; None where none can."""
 
-KINDS: Mapping[str, Kind] = {"http": gateway, "url": function_url}
-_SAID = {"http": "an HTTP API", "url": "a function URL"}
+
+KINDS: Mapping[str, Kind] = {"http": gateway, "rest": rest_api, "url": function_url}
+_SAID = {"http": "an HTTP API", "rest": "a REST API", "url": "a function URL"}
+# Whom each type can tell apart; what it can't is let nobody in who doesn't sign, as long as it stands.
+_AUTHS = {"http": ("none", "iam", "jwt"), "rest": ("none", "iam", "api_key"), "url": ("none", "iam")}
 
 
 @dataclass(frozen=True)
@@ -87,16 +95,28 @@ class Stand:
 
 def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
     """Return the endpoint that the stage should have, as its kind wants it; of another `kind`, as strict as that."""
+    kind, api = kind or stage.api.type, stage.api
     tags = {**stage.tags, **names.tags(stage.name, stage.stage)}
-    if (kind or stage.api.type) == "url":
-        return function_url.FunctionUrl(stage.name, stage.stage, stage.api.auth)
-    return gateway.Endpoint(
-        project=stage.name,
-        stage=stage.stage,
-        target=release.arn(place.aws, names.function(stage.name, stage.stage)),
-        auth=stage.api.auth,
-        tags=tags,
-    )
+    target = release.arn(place.aws, names.function(stage.name, stage.stage))
+    auth = api.auth if api.auth in _AUTHS[kind] else "iam"
+    if kind == "url":
+        return function_url.FunctionUrl(stage.name, stage.stage, auth)
+    if kind == "rest":
+        return Rest(
+            project=stage.name,
+            stage=stage.stage,
+            target=target,
+            auth=auth,
+            limit=_limit(api.limit),
+            routes={route: _limit(limit) for route, limit in api.routes.items()},
+            plan=Plan(**asdict(api.plan)) if auth == "api_key" else None,
+            cors=Cors(**asdict(api.cors)) if api.cors else None,
+            cache_ttl_s=api.cache_ttl_s,
+            waf_acl_arn=api.waf_acl_arn,
+            tracing=api.tracing,
+            tags=tags,
+        )
+    return gateway.Endpoint(project=stage.name, stage=stage.stage, target=target, auth=auth, tags=tags)
 
 
 def read(stage: Stage, place: Place, *, is_laid: bool = False) -> Stand:
@@ -128,6 +148,20 @@ def check_replaced(stage: Stage, place: Place, stand: Stand, *, replacing: bool)
         f"would go, and {new} take its place",
         hint=f'thampi push {stage.stage} --replace-endpoint does it, the old one last; type = "{old.type}" keeps it',
     )
+
+
+def all_standing(stage: Stage, place: Place) -> list[Standing]:
+    """Read every endpoint of the stage, also where the wanted type is not to be had."""
+    found = []
+    for kind in KINDS:
+        with contextlib.suppress(function_url.NotOfferedError):
+            found.append(_read(stage, place, kind))
+    return [each for each in found if each]
+
+
+def target(place: Place, standing: Standing) -> Target | None:
+    """Return what a domain of one's own may lead to; None where none can."""
+    return KINDS[standing.type].target(place.aws, standing.found)
 
 
 def examine(stage: Stage, place: Place, stand: Stand, callers: Sequence[str]) -> list[Changes]:
@@ -202,6 +236,10 @@ def remove(stage: Stage, place: Place) -> bool:
         with contextlib.suppress(function_url.NotOfferedError):
             gone = kind.remove(place.aws, stage.name, stage.stage) or gone
     return gone
+
+
+def _limit(limit: config.Limit) -> Limit:
+    return Limit(limit.rate_per_s, limit.burst)
 
 
 def _read(stage: Stage, place: Place, kind: str) -> Standing | None:
