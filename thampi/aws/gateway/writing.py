@@ -191,7 +191,7 @@ def no_access_log(aws: Aws, found: Found, wanted: Endpoint) -> None:
 
 def other_sites(aws: Aws, found: Found, wanted: Endpoint) -> None:
     """Have the API answer browsers as wanted; it replaces all of the rules, and takes none away by itself."""
-    if found.endpoint.cors == wanted.cors:
+    if not cors.changes(found.endpoint.cors, wanted.cors):
         return
     if wanted.cors is None:
         aws.client("apigatewayv2").delete_cors_configuration(ApiId=found.api_id)
