@@ -70,7 +70,7 @@ def _limits(response):
     for key in found:
         if key not in {route.route_key for route in _api(response).routes.values()}:
             raise _Absent(f"Unable to find Route by key {key} within the provided RouteSettings")
-    return {key: _throttle(each) for key, each in found.items()}
+    return {key: _throttle(each) if "throttling" in str(each) else each for key, each in found.items()}
 
 
 def _update_stage(self):

@@ -31,11 +31,11 @@ _ISSUER = "issuer"
 
 
 def repeatedly(aws: Aws, found: Found | None, wanted: Endpoint, work: Callable[[Found | None], Found]) -> Found:
-    """Do the work, and again after a while when that may help.
+    """Do the work, and again after a while when that may help, as long as it gets on.
 
     Creating twice makes two, so nothing is repeated before it was looked for.
     """
-    pauses = iter(_PAUSES)
+    pauses, seen = iter(_PAUSES), list[Found | None]()
     while True:
         try:
             return work(found)
@@ -45,6 +45,9 @@ def repeatedly(aws: Aws, found: Found | None, wanted: Endpoint, work: Callable[[
                 raise
         aws.sleep(pause)
         found = read(aws, wanted.project, wanted.stage)
+        if seen and found != seen[-1]:
+            pauses = iter(_PAUSES)
+        seen.append(found)
 
 
 def api(aws: Aws, wanted: Endpoint) -> Found:
