@@ -1,0 +1,42 @@
+"""Usage plans as API Gateway has them: stages come and go one by one, and a key that is gone is in no plan.
+
+ministack takes the name of a stage that is added for the list of all.
+"""
+
+from typing import Any
+
+_STAGES = "/apiStages"
+
+
+def hold_stages(apigateway_v1: Any) -> None:
+    """Let UpdateUsagePlan add and remove the stages that a plan holds."""
+    update = apigateway_v1._update_usage_plan
+
+    def updated(plan_id: str, data: dict[str, Any]) -> Any:
+        operations = data.get("patchOperations", [])
+        plan = apigateway_v1._usage_plans.get(plan_id)
+        for each in operations if plan else []:
+            if each.get("path") == _STAGES:
+                api_id, _, stage = str(each.get("value", "")).partition(":")
+                others = [
+                    held for held in plan.get("apiStages") or [] if (held["apiId"], held["stage"]) != (api_id, stage)
+                ]
+                added = [{"apiId": api_id, "stage": stage}] if each.get("op") == "add" else []
+                plan["apiStages"] = [*others, *added]
+        return update(
+            plan_id, {**data, "patchOperations": [each for each in operations if each.get("path") != _STAGES]}
+        )
+
+    apigateway_v1._update_usage_plan = updated
+
+
+def forget_keys(apigateway_v1: Any) -> None:
+    """Take a key that is deleted out of the plans."""
+    delete = apigateway_v1._delete_api_key
+
+    def deleted(key_id: str) -> Any:
+        for plan_id in list(apigateway_v1._usage_plan_keys):
+            apigateway_v1._usage_plan_keys[plan_id].pop(key_id, None)
+        return delete(key_id)
+
+    apigateway_v1._delete_api_key = deleted
