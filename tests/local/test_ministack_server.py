@@ -12,7 +12,7 @@ import pytest
 from docker import types
 
 from thampi.local.ministack_server import __main__ as server
-from thampi.local.ministack_server import functions, keeping, plans, relay
+from thampi.local.ministack_server import functions, keeping, relay, rest_apis
 
 
 def lambda_service(functions=("f",), pool=()):
@@ -54,7 +54,7 @@ def test_what_is_provisioned_is_listed_by_version():
 
 
 def gateway_service():
-    """What plans.py touches of ministack's apigateway_v1."""
+    """What rest_apis.py touches of ministack's apigateway_v1."""
     service = SimpleNamespace(
         _usage_plans={"p": {"id": "p", "apiStages": [{"apiId": "a", "stage": "s"}]}},
         _usage_plan_keys={"p": {"k": {}, "l": {}}, "q": {"k": {}}},
@@ -68,7 +68,7 @@ def gateway_service():
 
 def test_a_plan_holds_the_stages_that_are_added_to_it_and_not_those_that_are_removed():
     service = gateway_service()
-    plans.hold_stages(service)
+    rest_apis.hold_stages(service)
     other = {"op": "replace", "path": "/quota/limit", "value": "5"}
     add = {"op": "add", "path": "/apiStages", "value": "b:s"}
     for _ in range(2):
@@ -82,9 +82,22 @@ def test_a_plan_holds_the_stages_that_are_added_to_it_and_not_those_that_are_rem
 
 def test_a_key_that_is_deleted_is_in_no_plan():
     service = gateway_service()
-    plans.forget_keys(service)
+    rest_apis.forget_keys(service)
     service._delete_api_key("k")
     assert (service._usage_plan_keys, service.deleted) == ({"p": {"l": {}}, "q": {}}, ["k"])
+
+
+def test_a_method_asks_for_a_key_or_does_not_as_the_text_says():
+    service, heard = SimpleNamespace(), []
+    service._update_method = lambda api, resource, method, data: heard.append((api, resource, method, data))
+    rest_apis.ask_for_keys(service)
+    other = {"op": "replace", "path": "/authorizationType", "value": "NONE"}
+    for said in ("true", "false"):
+        asked = {"op": "replace", "path": "/apiKeyRequired", "value": said}
+        service._update_method("a", "r", "ANY", {"patchOperations": [asked, other]})
+    assert [each[:3] for each in heard] == [("a", "r", "ANY")] * 2
+    assert [each[3]["patchOperations"][0]["value"] for each in heard] == [True, False]
+    assert [each[3]["patchOperations"][1] for each in heard] == [other] * 2
 
 
 def test_an_update_ends_the_containers_of_latest_and_no_others():

@@ -1,6 +1,6 @@
-"""Usage plans as API Gateway has them: stages come and go one by one, and a key that is gone is in no plan.
+"""REST APIs as API Gateway has them: what is patched is what was meant, and a key that is gone is in no plan.
 
-ministack takes the name of a stage that is added for the list of all.
+ministack takes the name of a stage that is added to a usage plan for the list of all, and the text "false" for true.
 """
 
 from typing import Any
@@ -40,3 +40,17 @@ def forget_keys(apigateway_v1: Any) -> None:
         return delete(key_id)
 
     apigateway_v1._delete_api_key = deleted
+
+
+def ask_for_keys(apigateway_v1: Any) -> None:
+    """Let UpdateMethod switch off that a method asks for a key, not only on."""
+    update = apigateway_v1._update_method
+
+    def updated(api_id: str, resource_id: str, http_method: str, data: dict[str, Any]) -> Any:
+        operations = [
+            {**each, "value": each.get("value") in (True, "true")} if each.get("path") == "/apiKeyRequired" else each
+            for each in data.get("patchOperations", [])
+        ]
+        return update(api_id, resource_id, http_method, {**data, "patchOperations": operations})
+
+    apigateway_v1._update_method = updated
