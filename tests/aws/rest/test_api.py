@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
 from moto.apigateway.models import apigateway_backends
 
 from tests.aws import strict_rest
@@ -267,6 +268,21 @@ def test_lost_answers_make_nothing_twice(aws, lossy):
     assert rest.differences(read(aws), replace(KEYS, cors=ONE_SITE)) == ()
     rest.ensure(aws, STRICT)
     assert (served(aws), len(deployments(aws))) == (expected(STRICT), 1)
+
+
+def test_an_api_whose_creation_was_not_heard_of_is_found_again(aws, calls):
+    lost = []
+
+    def lose(request, **_):
+        if not lost:
+            lost.append(request)
+            raise ConnectionClosedError(endpoint_url=request.url)
+
+    # After moto's own handler: what was asked for is done.
+    aws.session.events.register_last("before-send.api-gateway.CreateRestApi", lose)
+    rest.ensure(aws, OPEN)
+    assert (len(lost), calls.count("CreateRestApi"), served(aws)) == (1, 1, expected(OPEN))
+    assert len(aws.client("apigateway").get_rest_apis()["items"]) == 1
 
 
 def test_of_doubles_the_one_that_works_stays(aws):
