@@ -30,6 +30,7 @@ THROTTLED = {
     "apigatewayv2": ("TooManyRequestsException", 429),
     "apigateway": ("TooManyRequestsException", 429),
     "events": ("ThrottlingException", 400),
+    "wafv2": ("ThrottlingException", 400),
 }
 _BROKEN = {
     "s3": ("InternalError", 500),
@@ -40,6 +41,7 @@ _BROKEN = {
     "apigatewayv2": ("InternalServerErrorException", 500),
     "apigateway": ("ServiceUnavailableException", 503),
     "events": ("InternalException", 500),
+    "wafv2": ("WAFInternalErrorException", 500),
 }
 _SAID = {"throttled": "again and again", "answered 500": "again and again", "denied": "AWS refuses|may not be used"}
 

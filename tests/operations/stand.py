@@ -27,7 +27,8 @@ from thampi.operations.place import Place
 REGION = "eu-central-1"
 BUCKET = "thampi-models-of-a-test"
 SERVICES = ("s3", "ecr", "logs", "iam", "lambda", "apigatewayv2", "apigateway", "events")
-__all__ = ["BUCKET", "REGION", "SERVICES", "Death", "Scale", "Stand", "refusal", "tightened"]
+SELDOM = ("wafv2",)  # asked only where something is set that is theirs
+__all__ = ["BUCKET", "REGION", "SELDOM", "SERVICES", "Death", "Scale", "Stand", "refusal", "tightened"]
 
 
 class Scale(thampi.Model):
@@ -100,13 +101,13 @@ class Stand:
             aws.session.events.register("after-call", lambda model, **_: self.after(_called(model)))
             self.wire: Callable[[str, Any], Any] = lambda operation, request: None
             aws.session.events.register_first("before-send", self._sent)
-            for service in SERVICES:
+            for service in (*SERVICES, *SELDOM):
                 aws.client(service)
                 aws.once(service)
             aws.invoker(self.stage.timeout_s)
             aside = boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
             # What a test itself asks; nothing of it is counted or disturbed.
-            self.clients = {service: aside.client(service) for service in SERVICES}
+            self.clients = {service: aside.client(service) for service in (*SERVICES, *SELDOM)}
         self.place = Place(aws, BUCKET, None)
 
     def undisturbed(self) -> None:
