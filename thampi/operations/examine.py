@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from thampi import names
-from thampi.aws import buckets, function, logs, registry, release, role, store
+from thampi.aws import access_log, buckets, function, logs, registry, release, role, store
 from thampi.config import Stage
 from thampi.errors import BundleError
-from thampi.operations import desired, endpoint, ground, provisioning, sharing, warmth
+from thampi.operations import desired, domain, endpoint, ground, provisioning, sharing, warmth
 from thampi.operations.place import Place
 from thampi.runtime.bundle import About
 
@@ -104,6 +104,7 @@ def examine(
     stand = endpoint.read(stage, place, is_laid=is_laid)
     if live is not None:
         endpoint.check_replaced(stage, place, stand, replacing=replace_endpoint)
+    endpoint.check(stage, place, stand)
     latest = function.read(aws, names.function(stage.name, stage.stage))
     callers = release.callers(aws, names.function(stage.name, stage.stage)) if live else []
     rows = [
@@ -113,6 +114,7 @@ def examine(
         _row("image", plan.model.digest, image),
         *_examine_release(stage, plan, place, known, latest, wanted_manifest, canary),
         *(Row(*each) for each in endpoint.examine(stage, place, stand, callers)),
+        *(Row(*each) for each in domain.examine(stage, place, stand)),
         *(Row(*each) for each in warmth.examine(stage, place, latest, callers)),
     ]
     ready = provisioning.examine(stage, place, live, reserved=latest.reserved if latest else None)
@@ -195,6 +197,10 @@ def _examine_ground(stage: Stage, place: Place) -> list[Row]:
             registry.changes(repository, wanted_repository) if repository else (),
         ),
     ]
+    if (wanted_log := desired.access_log_group(stage)) is not None:
+        written = access_log.read(aws, stage.name, stage.stage)
+        lines = logs.changes(written, wanted_log) if written else ()
+        rows.append(_row("access log", wanted_log.name, written, lines))
     if wanted_role is not None:
         found = role.read(aws, stage.name, stage.stage)
         rows.append(_row("role", wanted_role.name, found, role.changes(found, wanted_role) if found else ()))
