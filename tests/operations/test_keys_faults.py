@@ -26,24 +26,27 @@ class WithKey(Case):
 
 
 CASES = {
-    "first push, keys wanted": Case("lambda.AddPermission", None, "model-2", {"api": BOUND}),
-    "first push, there is a key": WithKey("lambda.AddPermission", None, "model-2", {"api": BOUND}),
+    "first push": WithKey("lambda.AddPermission", None, "model-2", {"api": BOUND}),
     "keys wanted": WithKey(FLIP, "model-2", "model-3", {"api": BOUND}, {"api": OPEN}, flips=2),
     "plan changed": WithKey(FLIP, "model-2", "model-3", {"api": OTHER}, {"api": BOUND}, flips=2),
     "quota off": WithKey(FLIP, "model-2", "model-3", {"api": KEYS}, {"api": BOUND}, flips=2),
     "keys no longer wanted": WithKey(FLIP, "model-2", "model-3", {"api": OPEN}, {"api": BOUND}, flips=2),
-    "from an HTTP API": WithKey(FLIP, "model-2", "model-3", {"api": BOUND}, {"api": Api()}, flips=3),
     "to an HTTP API": WithKey(FLIP, "model-2", "model-3", {"api": Api()}, {"api": BOUND}, flips=3),
 }
 _STORIES = [(name, kind) for name in CASES for kind in ("died before", "died after")]
 _STORIES += [("keys wanted", kind) for kind in ("throttled", "denied")]
+# What is between the plan and its API; what else a REST API is made of has stories of its own.
+_AMONG = {
+    *("GetUsagePlans", "CreateUsagePlan", "UpdateUsagePlan"),
+    *("CreateDeployment", "CreateStage", "UpdateStage", "DeleteRestApi"),
+}
 
 
 @pytest.mark.parametrize(("name", "kind"), _STORIES)
 def test_a_push_that_fails_changes_nothing_for_callers_and_the_next_one_ends_like_an_undisturbed_one(
     accounts, name, kind
 ):
-    problems = story(accounts, CASES[name], kind, "apigateway")
+    problems = story(accounts, CASES[name], kind, "apigateway", sampled=True, among=_AMONG)
     assert not problems, "\n".join(problems)
 
 
@@ -67,8 +70,7 @@ def _create(stand):
     stage = with_api(stand)
     try:
         return keys.create(stage, stand.place, "anna").value
-    except ConfigError as error:
-        assert "has a key anna already" in error.message
+    except ConfigError:
         return keys.show(stage, stand.place, "anna").value
 
 
