@@ -14,12 +14,12 @@ from thampi.aws import owned, release
 from thampi.aws.addresses import Target
 from thampi.aws.domains import Api
 from thampi.aws.ensured import Ensured
-from thampi.aws.rest import deployment, gateway_responses, resources, stage_settings, tree, usage_plan
+from thampi.aws.rest import aim, deployment, gateway_responses, resources, schemas, stage_settings, tree, usage_plan
 from thampi.aws.rest import found as finding
 from thampi.aws.rest.found import Found, Served
 from thampi.aws.rest.gateway_responses import Responses
 from thampi.aws.rest.stage_settings import Patch
-from thampi.aws.rest.tree import Integration, Tree
+from thampi.aws.rest.tree import Tree
 from thampi.aws.rest.wanted import Rest
 from thampi.aws.session import Aws, absent_is_fine, code_of, doing
 
@@ -50,13 +50,13 @@ def read_url(aws: Aws, project: str, stage: str) -> str | None:
 
 def differences(found: Found, wanted: Rest) -> tuple[str, ...]:
     """Say all that `ensure_allowed` would change, a line each."""
-    aim, responses = tree.make(wanted, integration(wanted)), gateway_responses.make(wanted.cors)
+    wished, responses = aim.make(wanted)
     written = (
         *_changes_of_auth(found.endpoint, wanted.auth),
-        *tree.changes(_with_auth(found.tree, aim), aim),
+        *tree.changes(_with_auth(found.tree, wished), wished),
         *gateway_responses.changes(found.responses, responses),
     )
-    has, new = found.serves.digest if found.serves else None, tree.digest(aim, responses)
+    has, new = found.serves.digest if found.serves else None, tree.digest(wished, responses)
     if has != new and not written:
         written = (f"deployed: {has or 'nothing'} -> {new}",)  # written by a run that ended before it was served
     return (
@@ -74,12 +74,20 @@ def tighten(aws: Aws, found: Found, wanted: Rest) -> Ensured[Found]:
 
     Who asks for another proof than before is stricter, whichever of them it is. A run that ends in between leaves what
     is served as it was, or as it is wanted.
+
+    The one thing that gets looser is the check of bodies, where it is by another schema than wanted: as long as two
+    releases are called, the one before and the one after, neither must be refused what it takes.
     """
     if found.staged is None or found.serves is None:
         return Ensured(found, "left")
     settings, lines = stage_settings.stricter(found.staged, wanted)
     closes = wanted.auth not in ("none", found.endpoint.auth)
-    lines = (*(_changes_of_auth(found.endpoint, wanted.auth) if closes else ()), *lines)
+    checks = found.serves.model if found.serves.model == schemas.name(wanted.validation) else None
+    lines = (
+        *(_changes_of_auth(found.endpoint, wanted.auth) if closes else ()),
+        *((f"schema: {found.serves.model} -> none",) if found.serves.model != checks else ()),
+        *lines,
+    )
     if found.plan is not None and wanted.plan is not None:
         plan = usage_plan.tighten(aws, found.plan, wanted.plan)
         found = replace(found, plan=plan.value)
@@ -88,14 +96,30 @@ def tighten(aws: Aws, found: Found, wanted: Rest) -> Ensured[Found]:
         lines = (*lines, *plan.changes)
     if not lines:
         return Ensured(found, "left")
+    stricter = wanted if closes else replace(wanted, auth=str(found.endpoint.auth), plan=None)
     with doing(f"tightening the REST API {names.api(wanted.project, wanted.stage)}"):
-        if closes:
-            stricter = tree.hardened(found.tree, tree.make(wanted, integration(wanted)))
-            _write(aws, found, wanted, stricter, found.responses, settings)
+        if closes or found.serves.model != checks:
+            hardened = tree.checked(tree.hardened(found.tree, aim.make(stricter)[0]), wanted.project, checks)
+            _write(aws, found, stricter, hardened, found.responses, settings)
         else:
             _update_stage(aws, found.api_id, wanted.stage, settings)
-    endpoint = replace(found.endpoint, auth=wanted.auth if closes else found.endpoint.auth)
-    return Ensured(replace(found, endpoint=endpoint), "changed", lines)
+    return Ensured(replace(found, endpoint=replace(found.endpoint, auth=stricter.auth)), "changed", lines)
+
+
+def check_bodies(aws: Aws, found: Found, schema: str) -> bool:
+    """Have bodies checked by a schema, and change nothing else; say whether that is so.
+
+    It isn't where a run has ended that wrote more than is served: that would be served with it.
+    """
+    has, model = found.endpoint, schemas.name(schema)
+    if found.serves is None or found.serves.digest != tree.digest(found.tree, found.responses) or has.auth is None:
+        return False
+    if found.serves.model != model:
+        with doing(f"having the REST API {names.api(has.project, has.stage)} check bodies"):
+            checked = tree.checked(found.tree, has.project, model)
+            wanted = Rest(has.project, has.stage, None, has.auth, validation=schema)
+            _write(aws, found, wanted, checked, gateway_responses.with_refusal(found.responses), ())
+    return True
 
 
 def ensure(aws: Aws, wanted: Rest) -> Ensured[Found]:
@@ -104,7 +128,11 @@ def ensure(aws: Aws, wanted: Rest) -> Ensured[Found]:
     A run that ends in between leaves parts that the next run finds by name and tags, and finishes; what was made twice
     because an answer was lost is removed. Raises CloudError when AWS refuses.
     """
-    first = found = read(aws, wanted.project, wanted.stage)
+    return _ensure(aws, read(aws, wanted.project, wanted.stage), wanted)
+
+
+def _ensure(aws: Aws, found: Found | None, wanted: Rest) -> Ensured[Found]:
+    first = found
     lines = differences(found, wanted) if found else ()
     if found and not lines:
         return Ensured(found, "left")
@@ -123,15 +151,24 @@ def ensure(aws: Aws, wanted: Rest) -> Ensured[Found]:
 
 
 def ensure_allowed(aws: Aws, wanted: Rest) -> tuple[Ensured[Found], Ensured[str]]:
-    """Make the API so, and let it call what is live; the permission names the API, so the API comes first."""
-    made = ensure(aws, wanted)
-    source = source_arn(aws, made.value.api_id)
-    return made, release.allow(aws, names.function(wanted.project, wanted.stage), source, PERMISSION)
+    """Make the API so, and let it call what is live; the permission names the API, so the API comes first.
+
+    Unless it answers by itself until now: then it may call the function before it does. One that is to answer by
+    itself needs no permission, and keeps what it has.
+    """
+    name = names.function(wanted.project, wanted.stage)
+    if wanted.target is None:
+        return ensure(aws, wanted), Ensured(PERMISSION, "left")
+    before = read(aws, wanted.project, wanted.stage)
+    if before is not None and before.tree.answers_itself:
+        release.allow(aws, name, source_arn(aws, before.api_id), PERMISSION)
+    made = _ensure(aws, before, wanted)
+    return made, release.allow(aws, name, source_arn(aws, made.value.api_id), PERMISSION)
 
 
 def is_allowed(aws: Aws, found: Found, wanted: Rest, callers: Sequence[str]) -> bool:
-    """Say whether the API may call what is live, by the ids that `release.callers` gives."""
-    return release.is_allowed(callers, source_arn(aws, found.api_id), PERMISSION)
+    """Say whether the API may call what is live, by the ids that `release.callers` gives, or needs not."""
+    return wanted.target is None or release.is_allowed(callers, source_arn(aws, found.api_id), PERMISSION)
 
 
 def remove(aws: Aws, project: str, stage: str) -> bool:
@@ -162,13 +199,6 @@ def target(aws: Aws, found: Found) -> Target:
 def source_arn(aws: Aws, api_id: str) -> str:
     """Return the ARN by which Lambda knows all calls of this API: one permission for every stage, method and path."""
     return aws.arn("execute-api", f"{api_id}/*/*")
-
-
-def integration(wanted: Rest) -> Integration:
-    """Return what leads to the function, in the words of API Gateway."""
-    partition, _, region = str(wanted.target).split(":")[1:4]
-    path = f"arn:{partition}:apigateway:{region}:lambda:path/2015-03-31/functions/{wanted.target}/invocations"
-    return Integration(uri=path)
 
 
 def _url(aws: Aws, api_id: str, project: str, stage: str) -> str:
@@ -207,9 +237,9 @@ def _converge(aws: Aws, found: Found | None, wanted: Rest) -> Found:
             tags=dict(wanted.tags),
         )
         found = Found(made["id"], Served(wanted.project, wanted.stage, None), wanted.tags)
-    aim, responses = tree.make(wanted, integration(wanted)), gateway_responses.make(wanted.cors)
+    wished, responses = aim.make(wanted)
     settings = stage_settings.patches(found.staged or {}, wanted)
-    found = _write(aws, found, wanted, aim, responses, settings)
+    found = _write(aws, found, wanted, wished, responses, settings)
     if owned.changes(found.tags, wanted.tags):
         aws.client("apigateway").tag_resource(resourceArn=finding.arn(aws, found.api_id), tags=dict(wanted.tags))
     for double in found.doubles:
@@ -217,16 +247,23 @@ def _converge(aws: Aws, found: Found | None, wanted: Rest) -> Found:
     return replace(found, tags={**found.tags, **wanted.tags}, doubles=())
 
 
-def _write(aws: Aws, found: Found, wanted: Rest, aim: Tree, responses: Responses, settings: Sequence[Patch]) -> Found:
+def _write(
+    aws: Aws, found: Found, wanted: Rest, wished: Tree, responses: Responses, settings: Sequence[Patch]
+) -> Found:
     """Write the tree and the gateway's own answers, and have them served, with these settings, from one moment on."""
     api_id = found.api_id
-    resources.write(aws, api_id, found.tree, found.resource_ids, aim)
+    model, validator_id = tree.model(wished, wanted.project), ""
+    if model is not None and model != tree.model(found.tree, wanted.project):
+        validator_id = schemas.ensure(aws, api_id, str(wanted.validation))
+    resources.write(aws, api_id, found.tree, found.resource_ids, wished, validator_id)
     gateway_responses.write(aws, api_id, found.responses, responses)
-    digest, serves, spare = tree.digest(aim, responses), found.serves, list(found.spare_deployments)
+    digest, serves, spare = tree.digest(wished, responses), found.serves, list(found.spare_deployments)
     patches = list(settings)
     if serves is None or serves.digest != digest:
         spare += [serves.deployment_id] if serves else []
-        serves = deployment.create(aws, api_id, digest, wanted.auth)
+        if found.staged is not None or model is not None:
+            schemas.sweep(aws, api_id, wished, validator_id or tree.validator_id(found.tree, wanted.project))
+        serves = deployment.create(aws, api_id, digest, wanted.auth, model)
         patches.append({"op": "replace", "path": "/deploymentId", "value": serves.deployment_id})
     if found.staged is None:
         # Without a limit till the next call; nobody gets through to the function yet.
