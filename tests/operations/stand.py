@@ -17,7 +17,7 @@ import pytest
 from moto import mock_aws
 
 import thampi
-from tests.aws import strict, strict_domains, strict_rest
+from tests.aws import strict, strict_domains, strict_http, strict_rest
 from tests.aws.conftest import Death, refusal
 from thampi.aws import session
 from thampi.config import Build, Stage
@@ -54,7 +54,8 @@ def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
     strict.lambda_provisions(monkeypatch)
     strict.lambda_keeps_snapstart(monkeypatch)
     strict.lambda_urls_belong_to_aliases(monkeypatch)
-    strict.http_apis_have_stages(monkeypatch)
+    strict_http.http_apis_have_stages(monkeypatch)
+    strict_http.http_apis_have_authorizers(monkeypatch)
     strict_rest.rest_apis_are_strict(monkeypatch)
     strict_domains.domains_are_strict(monkeypatch)
 
@@ -384,8 +385,13 @@ class Stand:
             for each in routes:
                 each.pop("RouteId")
                 each["Target"] = "/".join(ids.get(part, part) for part in each.get("Target", "").split("/"))
+                each["AuthorizerId"] = "<authorizer>" if each.get("AuthorizerId") else ""
             stages = self._every("apigatewayv2", "get_stages", "Items", **of)
-            found.append({"api": api, "integrations": integrations, "routes": routes, "stages": stages})
+            authorizers = self._every("apigatewayv2", "get_authorizers", "Items", **of)
+            for each in authorizers:
+                each.pop("AuthorizerId")
+            parts = {"integrations": integrations, "routes": routes, "stages": stages, "authorizers": authorizers}
+            found.append({"api": api, **parts})
         return found
 
     def _rest_apis(self) -> list[Any]:

@@ -59,8 +59,11 @@ def written(wanted: Cors) -> dict[str, Any]:
 
 
 def changes(found: Cors | None, wanted: Cors | None) -> tuple[str, ...]:
-    """Say what would have to change, a line each."""
-    if found == wanted:
+    """Say what would have to change, a line each; where none are wanted, those that somebody else has made stay.
+
+    What is ours is known by what a page may read of an answer.
+    """
+    if found == wanted or (found and wanted is None and found.exposed != EXPOSED):
         return ()
     if found is None or wanted is None:
         return (f"cors: {_origins(found)} -> {_origins(wanted)}",)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from thampi import config, names
-from thampi.aws import function_url, gateway, release
+from thampi.aws import access_log, cors, function_url, gateway, release
 from thampi.aws.addresses import Target
 from thampi.aws.ensured import Ensured
 from thampi.aws.rest import api as rest_api
@@ -100,7 +100,7 @@ def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
     target = release.arn(place.aws, names.function(stage.name, stage.stage))
     auth = api.auth if api.auth in _AUTHS[kind] else "iam"
     if kind == "url":
-        return function_url.FunctionUrl(stage.name, stage.stage, auth)
+        return function_url.FunctionUrl(stage.name, stage.stage, auth, cors=_cors(api))
     if kind == "rest":
         return Rest(
             project=stage.name,
@@ -116,7 +116,30 @@ def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
             tracing=api.tracing,
             tags=tags,
         )
-    return gateway.Endpoint(project=stage.name, stage=stage.stage, target=target, auth=auth, tags=tags)
+    keys = gateway.route_keys(stage.name)
+    written = gateway.AccessLog(access_log.destination(place.aws, stage.name, stage.stage), access_log.format_http())
+    return gateway.Endpoint(
+        project=stage.name,
+        stage=stage.stage,
+        target=target,
+        auth=auth,
+        rate_per_s=api.rate_per_s,
+        burst=api.burst,
+        tags=tags,
+        jwt=_jwt(api) if auth == "jwt" else None,
+        limits={keys[route]: gateway.Limit(limit.rate_per_s, limit.burst) for route, limit in api.routes.items()},
+        cors=_cors(api),
+        access_log=written if api.access_log else None,
+    )
+
+
+def _jwt(api: config.Api) -> gateway.Jwt:
+    assert api.jwt is not None  # the settings are refused without it
+    return gateway.Jwt(api.jwt.issuer, tuple(sorted({*api.jwt.audience})), tuple(sorted({*api.jwt.scopes})))
+
+
+def _cors(api: config.Api) -> cors.Cors | None:
+    return cors.make(**vars(api.cors)) if api.cors else None
 
 
 def read(stage: Stage, place: Place, *, is_laid: bool = False) -> Stand:
