@@ -80,10 +80,11 @@ def tighten(aws: Aws, found: Found, wanted: Rest) -> Ensured[Found]:
         return Ensured(found, "left")
     settings, lines = stage_settings.stricter(found.staged, wanted)
     closes = wanted.auth not in ("none", found.endpoint.auth)
-    checks = found.serves.model if found.serves.model == schemas.name(wanted.validation) else None
+    served = found.serves.model
+    checks = served if served == schemas.name(wanted.validation) else None
     lines = (
         *(_changes_of_auth(found.endpoint, wanted.auth) if closes else ()),
-        *((f"schema: {found.serves.model} -> none",) if found.serves.model != checks else ()),
+        *((f"schema: {served} -> none",) if served != checks else ()),
         *lines,
     )
     if found.plan is not None and wanted.plan is not None:
@@ -96,12 +97,25 @@ def tighten(aws: Aws, found: Found, wanted: Rest) -> Ensured[Found]:
         return Ensured(found, "left")
     stricter = wanted if closes else replace(wanted, auth=str(found.endpoint.auth), plan=None)
     with doing(f"tightening the REST API {names.api(wanted.project, wanted.stage)}"):
-        if closes or found.serves.model != checks:
+        if closes or served != checks:
             hardened = tree.checked(tree.hardened(found.tree, aim.make(stricter)[0]), wanted.project, checks)
             _write(aws, found, stricter, hardened, found.responses, settings)
         else:
             _update_stage(aws, found.api_id, wanted.stage, settings)
     return Ensured(replace(found, endpoint=replace(found.endpoint, auth=stricter.auth)), "changed", lines)
+
+
+def uncheck(aws: Aws, found: Found, wanted: Rest) -> None:
+    """Have bodies checked by nothing, unless they are by what is wanted, and change nothing else that is served.
+
+    What a run has written that ended before it was served is made as wanted, but lets nobody in who isn't.
+    """
+    served = found.serves.model if found.serves else None
+    if served not in (None, schemas.name(wanted.validation)):
+        with doing(f"having the REST API {names.api(wanted.project, wanted.stage)} check no bodies"):
+            has = replace(wanted, auth=str(found.endpoint.auth), plan=None)
+            loose = tree.checked(tree.hardened(found.tree, aim.make(has)[0]), wanted.project, None)
+            _write(aws, found, has, loose, found.responses, ())
 
 
 def check_bodies(aws: Aws, found: Found, schema: str) -> bool:
