@@ -8,15 +8,11 @@ import uuid
 from urllib.parse import unquote
 
 import xmltodict
-from moto.apigatewayv2 import urls as gateway_urls
-from moto.apigatewayv2.models import Route
-from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.awslambda import urls
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError, PreconditionFailedException
 from moto.awslambda.models import LambdaAlias, LambdaFunction, LambdaStorage
 from moto.awslambda.policy import Policy
 from moto.awslambda.responses import LambdaResponse
-from moto.core.exceptions import JsonRESTError
 from moto.s3.responses import S3Response
 
 
@@ -348,6 +344,17 @@ def _said(status, code, message):
     return status, {"x-amzn-ErrorType": code}, json.dumps({"Message": message})
 
 
+def _with_rules(given):
+    """Refuse rules for other sites that name none."""
+    if given.get("Cors") and not given["Cors"].get("AllowOrigins"):
+        raise InvalidParameterValueException("You can't leave AllowOrigins as empty when Cors is enabled.")
+    return given
+
+
+def _shown(config):
+    return json.dumps({key: each for key, each in config.items() if each != {}})
+
+
 def lambda_urls_belong_to_aliases(monkeypatch):
     """Each alias may have a function URL, one; what is not there is said so; everything of it can be changed. Rules for
     other sites name those; empty ones take them away."""
@@ -365,26 +372,18 @@ def lambda_urls_belong_to_aliases(monkeypatch):
             raise _Absent("the URL is not there")
         return urls[alias]
 
-    def checked(given):
-        rules = given.get("Cors")
-        if rules and not rules.get("AllowOrigins"):
-            raise InvalidParameterValueException("You can't leave AllowOrigins as empty when Cors is enabled.")
-        return given
-
     def create(self):
         alias, urls = configs(self)
         if alias in urls:
             raise _Conflict("Failed to create function url config. Error message: FunctionUrlConfig exists")
-        checked(self.json_body)
         url = f"https://{uuid.uuid4().hex}.lambda-url.{self.region}.on.aws/"
-        urls[alias] = {"FunctionUrl": url, "InvokeMode": "BUFFERED", **self.json_body}
+        urls[alias] = {"FunctionUrl": url, "InvokeMode": "BUFFERED", **_with_rules(self.json_body)}
         return 201, {"status": 201}, json.dumps(urls[alias])
 
     def update(self):
-        find(self).update(checked(self.json_body))
-        if find(self).get("Cors") == {}:
-            del find(self)["Cors"]
-        return json.dumps(find(self))
+        found = find(self)
+        found.update(_with_rules({**found, **self.json_body}))
+        return _shown(found)
 
     def delete(self):
         find(self)
@@ -392,142 +391,6 @@ def lambda_urls_belong_to_aliases(monkeypatch):
         del urls[alias]
         return 204, {"status": 204}, ""
 
-    made = {"create": create, "get": lambda self: json.dumps(find(self)), "update": update, "delete": delete}
+    made = {"create": create, "get": lambda self: _shown(find(self)), "update": update, "delete": delete}
     for verb, do in made.items():
         monkeypatch.setattr(LambdaResponse, f"{verb}_function_url_config", do)
-
-
-class _GatewayConflict(JsonRESTError):
-    code = 409
-
-    def __init__(self, message):
-        super().__init__("ConflictException", message)
-
-
-class _GatewayRefusal(JsonRESTError):
-    code = 400
-
-    def __init__(self, message):
-        super().__init__("BadRequestException", message)
-
-
-class _GatewayAbsent(JsonRESTError):
-    code = 404
-
-    def __init__(self, message):
-        super().__init__("NotFoundException", message)
-
-
-_SETTINGS = r"{0}/v2/apis/(?P<api_id>[^/]+)/stages/(?P<stage_name>[^/]+)/"
-
-
-def http_apis_have_stages(monkeypatch):
-    """UpdateStage exists, a throttle of which one half isn't given is 0, and a stage limits only routes that are there.
-
-    It keeps what isn't given, also the limits of single routes, which outlive them, and the access log: these are taken
-    away each by a call of its own. A second stage, or a second route, of one name is a conflict.
-    """
-
-    def throttle(given):
-        return {"throttlingRateLimit": 0, "throttlingBurstLimit": 0, **given}
-
-    def limits(self, api_id, given):
-        keys = {route.route_key for route in self.apigatewayv2_backend.get_routes(api_id)}
-        for key in given.get("routeSettings", {}):
-            if key not in keys:
-                raise _GatewayAbsent(f"Unable to find Route by key {key} within the provided RouteSettings")
-        return {key: throttle(each) for key, each in given.get("routeSettings", {}).items()}
-
-    def update_stage(self):
-        api_id, name = self.path.split("/")[-3], unquote(self.path.split("/")[-1])
-        stage, given = self.apigatewayv2_backend.get_stage(api_id, name), json.loads(self.body)
-        stage.route_settings = {**stage.route_settings, **limits(self, api_id, given)}
-        stage.auto_deploy = given.get("autoDeploy", stage.auto_deploy)
-        if "defaultRouteSettings" in given:
-            stage.default_route_settings = throttle(given["defaultRouteSettings"])
-        stage.access_log_settings = given.get("accessLogSettings", stage.access_log_settings)
-        return 200, {}, json.dumps(stage.to_json())
-
-    def is_new_stage(self):
-        api_id, given = self.path.split("/")[-2], json.loads(self.body)
-        stages = self.apigatewayv2_backend.get_stages(api_id)
-        if any(stage.name == given["stageName"] for stage in stages):
-            raise _GatewayConflict("Stage already exists")
-        limits(self, api_id, given)
-
-    def is_new_route(self):
-        key = json.loads(self.body)["routeKey"]
-        routes = self.apigatewayv2_backend.get_routes(self.path.split("/")[-2])
-        if any(route.route_key == key for route in routes):
-            raise _GatewayConflict(f"Route with key {key} already exists for this API")
-
-    def without(request, full_url, headers):
-        response = ApiGatewayV2Response()
-        response.setup_class(request, full_url, headers)
-        _, rest = unquote(full_url).partition("/v2/apis/")[::2]
-        api_id, _, name, what, *key = rest.split("/", 4)
-        stage = response.apigatewayv2_backend.get_stage(api_id, name)
-        if what == "accesslogsettings":
-            stage.access_log_settings = None
-        elif stage.route_settings.pop(key[0], None) is None:
-            return 404, {"x-amzn-errortype": "NotFoundException"}, json.dumps({"message": f"no settings of {key[0]}"})
-        return 204, {}, ""
-
-    monkeypatch.setattr(ApiGatewayV2Response, "update_stage", update_stage, raising=False)
-    _before(monkeypatch, ApiGatewayV2Response, "create_stage", is_new_stage)
-    _before(monkeypatch, ApiGatewayV2Response, "create_route", is_new_route)
-    monkeypatch.setitem(gateway_urls.url_paths, f"{_SETTINGS}accesslogsettings$", without)
-    monkeypatch.setitem(gateway_urls.url_paths, f"{_SETTINGS}routesettings/(?P<key>.+)$", without)
-
-
-def http_apis_have_authorizers(monkeypatch):
-    """Authorizers can be listed, have a name of their own, and an issuer that answers (here: over https); one that a
-    route names can't be deleted, and a route that asks for tokens names one that is there. What is given empty is
-    empty; a route that doesn't ask for tokens has no authorizer."""
-
-    def listed(self):
-        api = self.apigatewayv2_backend.get_api(self.path.split("/")[-2])
-        return 200, {}, json.dumps({"items": [each.to_json() for each in api.authorizers.values()]})
-
-    def given(self):
-        return json.loads(self.body)
-
-    def has_issuer(self):
-        issuer = (given(self).get("jwtConfiguration") or {}).get("issuer", "https://")
-        if not issuer.startswith("https://"):
-            raise _GatewayRefusal(f"Invalid issuer: {issuer}. Issuer must have a valid discovery endpoint")
-
-    def is_new(self):
-        api = self.apigatewayv2_backend.get_api(self.path.split("/")[-2])
-        if any(each.name == given(self)["name"] for each in api.authorizers.values()):
-            raise _GatewayRefusal(f"Authorizer name must be unique. Authorizer {given(self)['name']} already exists")
-
-    def is_free(self):
-        api, number = self.apigatewayv2_backend.get_api(self.path.split("/")[-3]), self.path.split("/")[-1]
-        for route in api.routes.values():
-            if route.authorizer_id == number:
-                raise _GatewayConflict(f"Cannot delete authorizer, is referenced in route: {route.route_key}")
-
-    def names_one(self):
-        parts = self.path.split("/")
-        api = self.apigatewayv2_backend.get_api(parts[parts.index("apis") + 1])
-        if given(self).get("authorizationType") == "JWT" and given(self).get("authorizerId") not in api.authorizers:
-            raise _GatewayRefusal("Invalid authorizer ID specified.")
-
-    def emptied(self, *args, **kwargs):
-        found = inspect.signature(update).bind(self, *args, **kwargs).arguments
-        update(self, *args, **kwargs)
-        if found["authorization_scopes"] is not None:
-            self.authorization_scopes = found["authorization_scopes"]
-        if self.authorization_type != "JWT":
-            self.authorizer_id = None
-
-    update = Route.update
-    monkeypatch.setattr(Route, "update", emptied)
-    monkeypatch.setattr(ApiGatewayV2Response, "get_authorizers", listed, raising=False)
-    _before(monkeypatch, ApiGatewayV2Response, "create_authorizer", has_issuer)
-    _before(monkeypatch, ApiGatewayV2Response, "update_authorizer", has_issuer)
-    _before(monkeypatch, ApiGatewayV2Response, "create_authorizer", is_new)
-    _before(monkeypatch, ApiGatewayV2Response, "delete_authorizer", is_free)
-    _before(monkeypatch, ApiGatewayV2Response, "create_route", names_one)
-    _before(monkeypatch, ApiGatewayV2Response, "update_route", names_one)

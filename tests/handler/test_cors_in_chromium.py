@@ -1,55 +1,25 @@
-"""Other sites' pages that call the endpoint, in a real Chromium: it asks first, and keeps what isn't theirs from them."""
+"""Other sites' pages that call the endpoint, in a real Chromium, which asks first and keeps from them what it must."""
 
+import contextlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.browser import chromium
+from tests.browsing import ask, page_at, site
 from tests.handler import flowers
 from tests.handler.browsing import serving
 from tests.handler.inprocess import Tells, serve
 
 pytestmark = pytest.mark.timeout(120)
 
-# What a site's own script does: ask, and say what came of it.
-ASK = """async ([url, options]) => {
-    try {
-        const answer = await fetch(url, options);
-        return {
-            status: answer.status,
-            body: await answer.text(),
-            headers: Object.fromEntries(answer.headers),
-        };
-    } catch (error) {
-        return {blocked: String(error)};
-    }
-}"""
 JSON = {"content-type": "application/json", "x-api-key": "a-key"}
-
-
-class Site(BaseHTTPRequestHandler):
-    """An empty page, of whichever origin one reaches it by."""
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("content-type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>a site</title>")
-
-    def log_message(self, *of):
-        pass
 
 
 @pytest.fixture(scope="module")
 def port():
-    """The port of a site that is `http://localhost:…` to some and `http://127.0.0.1:…` to others: two origins."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
+    with site() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +31,8 @@ def browser():
 @pytest.fixture
 def page_of(browser):
     """Open a page of an origin."""
-    opened = []
-
-    def open_(origin):
-        context = browser.new_context()
-        opened.append(context)
-        page = context.new_page()
-        page.goto(origin)
-        return page
-
-    yield open_
-    for context in opened:
-        context.close()
+    with contextlib.ExitStack() as opened:
+        yield lambda origin: opened.enter_context(page_at(browser, origin))
 
 
 def cors(**changes):
@@ -101,8 +61,7 @@ def endpoint(port):
 
 
 def post(page, url, data=flowers.EXAMPLE, headers=JSON, **options):
-    body = json.dumps({"data": data})
-    return page.evaluate(ASK, [f"{url}/predict", {"method": "POST", "headers": headers, "body": body, **options}])
+    return ask(page, f"{url}/predict", method="POST", headers=headers, body=json.dumps({"data": data}), **options)
 
 
 def test_a_page_of_an_allowed_origin_asks_with_json_and_a_key_after_its_preflight(page_of, endpoint, port):
@@ -124,9 +83,9 @@ def test_a_page_of_another_origin_is_refused_by_its_browser_before_the_model_is_
 def test_a_page_of_another_origin_that_needs_no_preflight_cannot_read_the_answer(page_of, endpoint, port):
     url, _ = endpoint()
     page = page_of(f"http://127.0.0.1:{port}")
-    assert "blocked" in page.evaluate(ASK, [f"{url}/ping", {}])
-    assert "blocked" in page.evaluate(ASK, [f"{url}/openapi.json", {}])
-    assert page_of(f"http://localhost:{port}").evaluate(ASK, [f"{url}/ping", {}])["status"] == 200
+    assert "blocked" in ask(page, f"{url}/ping")
+    assert "blocked" in ask(page, f"{url}/openapi.json")
+    assert ask(page_of(f"http://localhost:{port}"), f"{url}/ping")["status"] == 200
 
 
 @pytest.mark.parametrize(
@@ -146,7 +105,7 @@ def test_an_allowed_page_reads_what_it_did_wrong(page_of, endpoint, port, data, 
 def test_an_allowed_page_reads_that_nothing_is_at_a_path(page_of, endpoint, port):
     url, _ = endpoint()
     page = page_of(f"http://localhost:{port}")
-    assert page.evaluate(ASK, [f"{url}/train", {"method": "POST", "headers": JSON, "body": "{}"}])["status"] == 404
+    assert ask(page, f"{url}/train", method="POST", headers=JSON, body="{}")["status"] == 404
 
 
 @pytest.mark.parametrize("headers", [{"x-other": "1"}, {"authorization": "Bearer a"}])
@@ -182,7 +141,7 @@ def test_a_method_that_is_not_allowed_is_refused_although_browsers_think_it_harm
     page = page_of(f"http://localhost:{port}")
     assert "blocked" in post(page, url)
     assert asked == []
-    assert page.evaluate(ASK, [f"{url}/ping", {}])["status"] == 200
+    assert ask(page, f"{url}/ping")["status"] == 200
 
 
 def test_a_page_reads_whether_its_answer_had_been_kept_and_how_old_it_is(page_of, endpoint, port):

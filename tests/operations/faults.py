@@ -28,6 +28,7 @@ THROTTLED = {
     "logs": ("ThrottlingException", 400),
     "lambda": ("TooManyRequestsException", 429),
     "apigatewayv2": ("TooManyRequestsException", 429),
+    "apigateway": ("TooManyRequestsException", 429),
     "events": ("ThrottlingException", 400),
 }
 _BROKEN = {
@@ -37,6 +38,7 @@ _BROKEN = {
     "logs": ("ServiceUnavailableException", 503),
     "lambda": ("ServiceException", 500),
     "apigatewayv2": ("InternalServerErrorException", 500),
+    "apigateway": ("ServiceUnavailableException", 503),
     "events": ("InternalException", 500),
 }
 _SAID = {"throttled": "again and again", "answered 500": "again and again", "denied": "AWS refuses|may not be used"}
@@ -145,8 +147,12 @@ def undisturbed(accounts: Stand, case: Case) -> Undisturbed:
     return _KNOWN[id(case)][1]
 
 
-def story(accounts: Stand, case: Case, kind: str, service: str) -> list[str]:
-    """Let each call of a service fail in one way; return what was wrong, a line each."""
+def story(accounts: Stand, case: Case, kind: str, service: str, *, sampled: bool = False) -> list[str]:
+    """Let each call of a service fail in one way; return what was wrong, a line each.
+
+    With `sampled` only the first and the last call of each name, where many are the same, for one thing after another;
+    and no reads where a run dies after its call: those leave what was left before them.
+    """
     wrong, mended = [], set()
     calls, golden = undisturbed(accounts, case)
     flip = calls.index(case.flip)
@@ -154,6 +160,8 @@ def story(accounts: Stand, case: Case, kind: str, service: str) -> list[str]:
     tried = "lambda.Invoke" not in calls or calls.index("lambda.Invoke") < flip
     assert (tried, calls.count(case.flip)) == (True, case.flips)
     faults = _faults(calls, kind, service)
+    if sampled:
+        faults = (each for each in [*faults] if _is_telling(each[1], calls))
     for first in faults:
         with accounts.account() as stand:
             case.prepare(stand)
@@ -183,6 +191,11 @@ def _faults(calls: list[str], kind: str, service: str) -> Iterator[tuple[int, Fa
         counted[call] += 1
         if call.startswith(f"{service}."):
             yield place, Fault(kind, call, counted[call])
+
+
+def _is_telling(fault: Fault, calls: list[str]) -> bool:
+    reads = fault.kind == "died after" and fault.call.split(".")[1].startswith(("Get", "List"))
+    return fault.nth in (1, calls.count(fault.call)) and not reads
 
 
 def _without_lock(state: dict) -> dict:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What a page may read of an answer beside its body: when to come back, and what to name when it asks for help.
-EXPOSED = ("retry-after", "x-request-id")
+# Of an answer's headers those that a page may read: the same that the handler names where it is the one who says it.
+EXPOSED = ("age", "allow", "retry-after", "x-request-id", "x-thampi-cache")
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,11 @@ def written(wanted: Cors) -> dict[str, Any]:
 
 
 def changes(found: Cors | None, wanted: Cors | None) -> tuple[str, ...]:
-    """Say what would have to change, a line each."""
-    if found == wanted:
+    """Say what would have to change, a line each; where none are wanted, those that somebody else has made stay.
+
+    What is ours is known by what a page may read of an answer.
+    """
+    if found == wanted or (found and wanted is None and found.exposed != EXPOSED):
         return ()
     if found is None or wanted is None:
         return (f"cors: {_origins(found)} -> {_origins(wanted)}",)

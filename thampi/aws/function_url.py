@@ -147,6 +147,10 @@ def url(aws: Aws, found: Found) -> str:
     return f"{found.address.rstrip('/')}/{project}/predict"
 
 
+def target(aws: Aws, found: Found) -> None:
+    """Return what a domain of one's own may lead to: a function URL has no place for one."""
+
+
 def _found(said: Mapping[str, Any], project: str, stage: str) -> Found:
     kind = said["AuthType"]
     auth = next((auth for auth, known in _AUTH.items() if known == kind), kind)
@@ -194,13 +198,13 @@ def _values(wanted: FunctionUrl, rules: Cors | None) -> dict[str, Any]:
 
     What isn't said stays, and what is empty takes the rules away: https://github.com/go-to-k/cdkd/pull/1261
     """
-    said = cors.written(wanted.cors) if wanted.cors else {}
+    said = {"Cors": cors.written(wanted.cors) if wanted.cors else {}}
     return {
         "FunctionName": names.function(wanted.project, wanted.stage),
         "Qualifier": release.LIVE,
         "AuthType": _AUTH[str(wanted.auth)],
         "InvokeMode": wanted.invoke_mode,
-        **({} if rules == wanted.cors else {"Cors": said}),
+        **(said if cors.changes(rules, wanted.cors) else {}),
     }
 
 

@@ -144,7 +144,7 @@ def _push(
         else:
             more |= {"canary": canary, "replace_endpoint": replace_endpoint}
             done = operation.push(stage, planned, where, say=terminal.say, force=force, **more)
-    _tell_push(stage, done, as_json=as_json, dry_run=dry_run)
+    _tell_push(stage, where, done, as_json=as_json, dry_run=dry_run)
     if watching and not dry_run and done.candidate:
         from thampi.operations import watch
 
@@ -165,10 +165,19 @@ def _adopted(origin: str, stage: Any, where: Any) -> Any:
     return adopt.live_of(other, there, stage, where, say=terminal.say)
 
 
-def _tell_push(stage: Any, done: Any, *, as_json: bool, dry_run: bool) -> None:
+def _tell_push(stage: Any, where: Any, done: Any, *, as_json: bool, dry_run: bool) -> None:
+    from thampi.operations import domain
+
+    domain_url = domain.url(stage, where)
     if as_json:
-        rows = [vars(row) for row in done.rows]
-        said = {"url": done.url, "version": done.version, "changed": done.changed, "dry_run": dry_run, "things": rows}
+        said = {
+            "url": done.url,
+            "domain_url": domain_url,
+            "version": done.version,
+            "changed": done.changed,
+            "dry_run": dry_run,
+            "things": [vars(row) for row in done.rows],
+        }
         terminal.result(json.dumps(said, indent=2))
         return
     if not done.changed:
@@ -181,6 +190,8 @@ def _tell_push(stage: Any, done: Any, *, as_json: bool, dry_run: bool) -> None:
         )
     if stage.api.auth == "none" and not dry_run:
         terminal.say('anybody who knows the URL can call it (auth = "none"); auth = "iam" lets only AWS identities in')
+    if domain_url:
+        terminal.say(f"under its domain: {domain_url}")
     if done.url:
         terminal.result(done.url)
 

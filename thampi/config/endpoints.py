@@ -177,7 +177,7 @@ def _check_auth(api: Written) -> list[str]:
 
 
 def _check_mock(api: Written) -> list[str]:
-    if "mock_result" not in api or api.get("mock", ("", False))[1] is not False:
+    if "mock_result" not in api or api.get("mock", ("", False))[1]:
         return []
     return [f"{api['mock_result'][0]}: is of no use without mock = true"]
 

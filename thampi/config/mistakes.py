@@ -71,7 +71,7 @@ def _words(kind: str, where: _Location, value: object, context: Mapping[str, Any
 def _unknown(where: _Location, table: type[tables.Table]) -> str:
     key, home = str(where[-1]), tables.at(table, where[:-1])
     for place, other in tables.HOMES.items():
-        if home is not other and key in tables.keys(other):
+        if key in tables.keys(other):
             return f"unknown key here, it belongs {place}"
     return f"unknown key{_did_you_mean(key, tables.keys(home))}"
 

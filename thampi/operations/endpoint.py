@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from thampi import config, names
-from thampi.aws import function_url, gateway, release
+from thampi.aws import access_log, cors, function_url, gateway, release
+from thampi.aws.addresses import Target
 from thampi.aws.ensured import Ensured
 from thampi.aws.rest import api as rest_api
 from thampi.aws.rest.wanted import Cors, Limit, Plan, Rest
@@ -59,6 +60,9 @@ class Kind(Protocol):
     def url(self, aws: Aws, found: Any) -> str:
         """Return where predictions are asked for."""
 
+    def target(self, aws: Aws, found: Any) -> Target | None:
+        """Return what a domain of one's own may lead to; None where none can."""
+
 
 KINDS: Mapping[str, Kind] = {"http": gateway, "rest": rest_api, "url": function_url}
 _SAID = {"http": "an HTTP API", "rest": "a REST API", "url": "a function URL"}
@@ -97,7 +101,7 @@ def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
     target = release.arn(place.aws, names.function(stage.name, stage.stage))
     auth = api.auth if api.auth in _AUTHS[kind] else "iam"
     if kind == "url":
-        return function_url.FunctionUrl(stage.name, stage.stage, auth)
+        return function_url.FunctionUrl(stage.name, stage.stage, auth, cors=_cors(api))
     if kind == "rest":
         return Rest(
             project=stage.name,
@@ -115,7 +119,30 @@ def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
             tracing=api.tracing,
             tags=tags,
         )
-    return gateway.Endpoint(project=stage.name, stage=stage.stage, target=target, auth=auth, tags=tags)
+    keys = gateway.route_keys(stage.name)
+    written = gateway.AccessLog(access_log.destination(place.aws, stage.name, stage.stage), access_log.format_http())
+    return gateway.Endpoint(
+        project=stage.name,
+        stage=stage.stage,
+        target=target,
+        auth=auth,
+        rate_per_s=api.rate_per_s,
+        burst=api.burst,
+        tags=tags,
+        jwt=_jwt(api) if auth == "jwt" else None,
+        limits={keys[route]: gateway.Limit(limit.rate_per_s, limit.burst) for route, limit in api.routes.items()},
+        cors=_cors(api),
+        access_log=written if api.access_log else None,
+    )
+
+
+def _jwt(api: config.Api) -> gateway.Jwt:
+    assert api.jwt is not None  # the settings are refused without it
+    return gateway.Jwt(api.jwt.issuer, tuple(sorted({*api.jwt.audience})), tuple(sorted({*api.jwt.scopes})))
+
+
+def _cors(api: config.Api) -> cors.Cors | None:
+    return cors.make(**vars(api.cors)) if api.cors else None
 
 
 def read(stage: Stage, place: Place, *, is_laid: bool = False) -> Stand:
@@ -147,6 +174,20 @@ def check_replaced(stage: Stage, place: Place, stand: Stand, *, replacing: bool)
         f"would go, and {new} take its place",
         hint=f'thampi push {stage.stage} --replace-endpoint does it, the old one last; type = "{old.type}" keeps it',
     )
+
+
+def all_standing(stage: Stage, place: Place) -> list[Standing]:
+    """Read every endpoint of the stage, also where the wanted type is not to be had."""
+    found = []
+    for kind in KINDS:
+        with contextlib.suppress(function_url.NotOfferedError):
+            found.append(_read(stage, place, kind))
+    return [each for each in found if each]
+
+
+def target(place: Place, standing: Standing) -> Target | None:
+    """Return what a domain of one's own may lead to; None where none can."""
+    return KINDS[standing.type].target(place.aws, standing.found)
 
 
 def examine(stage: Stage, place: Place, stand: Stand, callers: Sequence[str]) -> list[Changes]:

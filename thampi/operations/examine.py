@@ -8,7 +8,7 @@ from thampi import names
 from thampi.aws import access_log, buckets, function, logs, registry, release, role, store
 from thampi.config import Stage
 from thampi.errors import BundleError
-from thampi.operations import desired, endpoint, ground, provisioning, sharing, validation, warmth
+from thampi.operations import desired, domain, endpoint, ground, provisioning, sharing, validation, warmth
 from thampi.operations.place import Place
 from thampi.runtime.bundle import About
 
@@ -115,6 +115,7 @@ def examine(
         _row("image", plan.model.digest, image),
         *_examine_release(stage, plan, place, known, latest, wanted_manifest, canary),
         *(Row(*each) for each in endpoint.examine(stage, place, stand, callers)),
+        *(Row(*each) for each in domain.examine(stage, place, stand)),
         *(Row(*each) for each in warmth.examine(stage, place, latest, callers)),
     ]
     ready = provisioning.examine(stage, place, live, reserved=latest.reserved if latest else None)

@@ -34,6 +34,8 @@ def digest(stage: Stage, place: Place) -> str:
         "endpoint": [stage.api.type, asdict(endpoint.wanted(stage, place))],
         "tags": {**stage.tags, **names.tags(stage.name, stage.stage)},
     }
+    if stage.api.domain is not None:
+        parts["domain"] = asdict(stage.api.domain)
     if stage.provisioned_concurrency is not None:
         parts["provisioned"] = stage.provisioned_concurrency
     if (written := desired.access_log_group(stage)) is not None:

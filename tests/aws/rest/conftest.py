@@ -2,10 +2,11 @@
 
 import pytest
 
-from tests.aws import strict_rest
+from tests.aws import strict_keys, strict_rest
 
 
 @pytest.fixture
 def aws(aws, monkeypatch):
     strict_rest.rest_apis_are_strict(monkeypatch)
+    strict_keys.keys_are_strict(monkeypatch)
     return aws

@@ -31,11 +31,11 @@ _ISSUER = "issuer"
 
 
 def repeatedly(aws: Aws, found: Found | None, wanted: Endpoint, work: Callable[[Found | None], Found]) -> Found:
-    """Do the work, and again after a while when that may help.
+    """Do the work, and again after a while when that may help, as long as it gets on.
 
     Creating twice makes two, so nothing is repeated before it was looked for.
     """
-    pauses = iter(_PAUSES)
+    pauses, seen = iter(_PAUSES), list[Found | None]()
     while True:
         try:
             return work(found)
@@ -45,6 +45,9 @@ def repeatedly(aws: Aws, found: Found | None, wanted: Endpoint, work: Callable[[
                 raise
         aws.sleep(pause)
         found = read(aws, wanted.project, wanted.stage)
+        if seen and found != seen[-1]:
+            pauses = iter(_PAUSES)
+        seen.append(found)
 
 
 def api(aws: Aws, wanted: Endpoint) -> Found:
@@ -191,7 +194,7 @@ def no_access_log(aws: Aws, found: Found, wanted: Endpoint) -> None:
 
 def other_sites(aws: Aws, found: Found, wanted: Endpoint) -> None:
     """Have the API answer browsers as wanted; it replaces all of the rules, and takes none away by itself."""
-    if found.endpoint.cors == wanted.cors:
+    if not cors.changes(found.endpoint.cors, wanted.cors):
         return
     if wanted.cors is None:
         aws.client("apigatewayv2").delete_cors_configuration(ApiId=found.api_id)

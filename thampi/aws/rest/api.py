@@ -11,6 +11,8 @@ from botocore import exceptions as failures
 
 from thampi import names
 from thampi.aws import owned, release
+from thampi.aws.addresses import Target
+from thampi.aws.domains import Api
 from thampi.aws.ensured import Ensured
 from thampi.aws.rest import aim, deployment, gateway_responses, resources, schemas, stage_settings, tree, usage_plan
 from thampi.aws.rest import found as finding
@@ -201,6 +203,11 @@ def name(found: Found) -> str:
 def url(aws: Aws, found: Found) -> str:
     """Return where predictions are asked for."""
     return _url(aws, found.api_id, found.endpoint.project, found.endpoint.stage)
+
+
+def target(aws: Aws, found: Found) -> Target:
+    """Return what a domain of one's own may lead to."""
+    return Target(Api(found.api_id, found.endpoint.stage), finding.arn(aws, found.api_id), found.tags)
 
 
 def source_arn(aws: Aws, api_id: str) -> str:
