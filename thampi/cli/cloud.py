@@ -113,8 +113,8 @@ def _push(
     if stage.api.mock:
         releases = {"--from": origin is not None, "--canary": canary is not None}
         releases |= {_flag(key): value is not None for key, value in flags.items()}
-        done = mocking.push(stage, releases, force=force, dry_run=dry_run, replace_endpoint=replace_endpoint)
-        _tell_push(stage, done, as_json=as_json, dry_run=dry_run)
+        told = mocking.push(stage, releases, force=force, dry_run=dry_run, replace_endpoint=replace_endpoint)
+        _tell_push(stage, *told, as_json=as_json, dry_run=dry_run)
         return
     if origin is not None and any(flags.values()):
         given = next(_flag(key) for key, value in flags.items() if value)

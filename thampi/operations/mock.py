@@ -14,7 +14,7 @@ from thampi.aws import buckets, lock, release
 from thampi.aws.rest import mocks
 from thampi.config import Stage
 from thampi.errors import ConfigError
-from thampi.operations import desired, endpoint, examine, example, ground, replacement
+from thampi.operations import desired, domain, endpoint, examine, example, ground, replacement
 from thampi.operations.place import Place, who
 from thampi.runtime import bundle
 
@@ -51,8 +51,8 @@ def looked_at(stage: Stage, place: Place, *, replace_endpoint: bool = False) -> 
         row = replace(row, action="created")
     elif lines := buckets.changes(bucket):
         row = replace(row, action="changed", changes=lines)
-    rows = (row, *(examine.Row(*each) for each in endpoint.examine(stage, place, stand, ())))
-    return examine.Pushed(stand.wanted.url if stand.wanted else "", rows)
+    rows = (*endpoint.examine(stage, place, stand, ()), *domain.examine(stage, place, stand))
+    return examine.Pushed(stand.wanted.url if stand.wanted else "", (row, *(examine.Row(*each) for each in rows)))
 
 
 def push(
