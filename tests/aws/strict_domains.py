@@ -9,7 +9,8 @@ from moto.apigatewayv2.models import ApiGatewayV2Backend, DomainName
 from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.core.exceptions import JsonRESTError
 
-from tests.aws.strict import _before, _GatewayConflict
+from tests.aws.strict import _before
+from tests.aws.strict_http import _Conflict
 
 
 def domains_are_strict(monkeypatch):
@@ -98,7 +99,7 @@ def mappings_lead_to_apis(monkeypatch):
         self.get_domain_name(domain_name)
         check(self, api_id, stage)
         if any(each.api_mapping_key == api_mapping_key for each in self.get_api_mappings(domain_name)):
-            raise _GatewayConflict("ApiMapping key already exists for this domain name")
+            raise _Conflict("ApiMapping key already exists for this domain name")
         mapping = _Mapping(api_id, api_mapping_key, domain_name, stage)
         self.api_mappings[mapping.api_mapping_id] = mapping
         return mapping

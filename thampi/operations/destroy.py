@@ -1,8 +1,8 @@
 """thampi destroy: everything that a stage made, in the order in which nothing is left that calls what is gone.
 
 What leads to the endpoint from a domain first, because API Gateway deletes no API before; the endpoint, so that callers
-are refused rather than failed, its API keys, and what keeps it warm; the function with its versions and permissions; the
-logs, after the last line was written to them; its role last, because Lambda needs it to take the function's network
+are refused rather than failed, its API keys, and what keeps it warm; the function with its versions and permissions;
+the logs, after the last line was written to them; its role last, because Lambda needs it to take the function's network
 down. What the stages share (images, models) goes only with `everything`, and only when no other stage is left.
 """
 
