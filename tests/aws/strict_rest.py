@@ -114,7 +114,7 @@ def _content(api):
         said = method["methodIntegration"]
         announced = [key for each in method["methodResponses"].values() for key in each["responseParameters"] or {}]
         given = [k for r in (said["integrationResponses"] or {}).values() for k in r.get("responseParameters") or {}]
-        if not {*given} <= {*announced} or (said["type"] == "MOCK" and not said["integrationResponses"]):
+        if not {*given} <= {*announced}:
             raise BadRequestException("Invalid mapping expression specified")
     answers = {key: each.to_json() for key, each in api.gateway_responses.items()}
     models = {name: each.schema for name, each in api.models.items()}
@@ -185,38 +185,42 @@ def rest_apis_have_tags(monkeypatch):
 def models_are_used(monkeypatch):
     """A model has a name of its own, of letters and digits, and stays as long as a method names it; a validator, too,
     and a method names those that are there. A response is announced once."""
+    _before(monkeypatch, APIGatewayBackend, "create_model", _is_new_model)
+    _before(monkeypatch, APIGatewayBackend, "delete_model", _is_unused)
+    _before(monkeypatch, APIGatewayBackend, "delete_request_validator", _validates_nothing)
+    _before(monkeypatch, APIGatewayBackend, "put_method", _names_what_is_there)
+    _before(monkeypatch, APIGatewayBackend, "put_method_response", _is_new_response)
 
-    def is_new(self, rest_api_id, name, content_type, description, schema):
-        if not name.isalnum():
-            raise BadRequestException("Model name must be alphanumeric")
-        json.loads(schema)
-        if name in self.get_rest_api(rest_api_id).models:
-            raise ConflictException("Model name already exists for this REST API")
 
-    def is_unused(self, rest_api_id, model_name):
-        if any(model_name in (each.request_models or {}).values() for each in _methods(self, rest_api_id)):
-            raise ConflictException("Cannot delete a model that is referenced")
+def _is_new_model(self, rest_api_id, name, content_type, description, schema):
+    json.loads(schema)
+    if not name.isalnum():
+        raise BadRequestException("Model name must be alphanumeric")
+    if name in self.get_rest_api(rest_api_id).models:
+        raise ConflictException("Model name already exists for this REST API")
 
-    def validates_nothing(self, restapi_id, validator_id):
-        if any(each.request_validator_id == validator_id for each in _methods(self, restapi_id)):
-            raise ConflictException("Cannot delete a validator that is referenced")
 
-    def knows(self, function_id, resource_id, method_type, *_, request_models=None, request_validator_id=None, **__):
-        api = self.get_rest_api(function_id)
-        if not {*(request_models or {}).values()} <= {*api.models}:
-            raise BadRequestException("Invalid model identifier specified")
-        if request_validator_id and request_validator_id not in api.request_validators:
-            raise BadRequestException("Invalid Request Validator identifier specified")
+def _is_unused(self, rest_api_id, model_name):
+    if any(model_name in (each.request_models or {}).values() for each in _methods(self, rest_api_id)):
+        raise ConflictException("Cannot delete a model that is referenced")
 
-    def is_new_response(self, function_id, resource_id, method_type, response_code, *_):
-        if response_code in self.get_method(function_id, resource_id, method_type).method_responses:
-            raise ConflictException("Response already exists for this resource")
 
-    _before(monkeypatch, APIGatewayBackend, "create_model", is_new)
-    _before(monkeypatch, APIGatewayBackend, "delete_model", is_unused)
-    _before(monkeypatch, APIGatewayBackend, "delete_request_validator", validates_nothing)
-    _before(monkeypatch, APIGatewayBackend, "put_method", knows)
-    _before(monkeypatch, APIGatewayBackend, "put_method_response", is_new_response)
+def _validates_nothing(self, restapi_id, validator_id):
+    if any(each.request_validator_id == validator_id for each in _methods(self, restapi_id)):
+        raise ConflictException("Cannot delete a validator that is referenced")
+
+
+def _names_what_is_there(self, function_id, *_, request_models=None, request_validator_id=None, **__):
+    api = self.get_rest_api(function_id)
+    if not {*(request_models or {}).values()} <= {*api.models}:
+        raise BadRequestException("Invalid model identifier specified")
+    if request_validator_id and request_validator_id not in api.request_validators:
+        raise BadRequestException("Invalid Request Validator identifier specified")
+
+
+def _is_new_response(self, function_id, resource_id, method_type, response_code, *_):
+    if response_code in self.get_method(function_id, resource_id, method_type).method_responses:
+        raise ConflictException("Response already exists for this resource")
 
 
 def _methods(backend, api_id):

@@ -198,6 +198,8 @@ class Stand:
         for number, api in enumerate(sorted(self._every("apigatewayv2", "get_apis", "Items"), key=_age)):
             text = text.replace(api["ApiId"], f"<api {number}>")
         for number, api in enumerate(self._every("apigateway", "get_rest_apis", "items")):
+            for each in self._every("apigateway", "get_request_validators", "items", restApiId=api["id"]):
+                text = text.replace(each["id"], "<validator>")
             text = text.replace(api["id"], f"<REST API {number}>")
         text = re.sub(r"thampi-(api|rest)-[0-9a-f]{8}", r"thampi-\1-<hash>", text)
         text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|\+0000|\+00:00)?", "<time>", text)
