@@ -10,7 +10,7 @@ from thampi import names
 from thampi.asking.asker import Asker, Authorize, openly
 from thampi.aws import release, signing, trial
 from thampi.config import Stage
-from thampi.errors import CloudError, PredictionError
+from thampi.errors import CloudError, ConfigError, PredictionError
 from thampi.operations import endpoint, keys
 from thampi.operations.place import Place
 
@@ -52,6 +52,11 @@ def through_url(stage: Stage, place: Place, data: Any, *, environ: Mapping[str, 
 
 def directly(stage: Stage, place: Place, data: Any) -> Any:
     """Return what the live version answers to `data`, asked through Lambda: no URL, no gateway, its own timeout."""
+    if stage.api.mock:
+        raise ConfigError(
+            f"--direct asks the function, and stage {stage.stage} has none in use: mock = true",
+            hint=f"without it, `thampi predict {stage.stage}` gets the example",
+        )
     name = names.function(stage.name, stage.stage)
     tried = trial.try_out(place.aws, name, release.LIVE, {"data": data}, stage.timeout_s)
     if not tried.ok:
