@@ -9,6 +9,7 @@ each state that a story gets to: most faults, those of reads, leave what another
 
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -145,15 +146,18 @@ def undisturbed(accounts: Stand, case: Case) -> Undisturbed:
     return _KNOWN[id(case)][1]
 
 
-def story(accounts: Stand, case: Case, kind: str, service: str) -> list[str]:
-    """Let each call of a service fail in one way; return what was wrong, a line each."""
+def story(accounts: Stand, case: Case, kind: str, service: str, only: str = "") -> list[str]:
+    """Let each call of a service fail in one way; return what was wrong, a line each.
+
+    `only` is what the names of the calls match that are to fail, where the others are other stories.
+    """
     wrong, mended = [], set()
     calls, golden = undisturbed(accounts, case)
     flip = calls.index(case.flip)
     # Where nothing is released, as when only settings change, nothing is tried.
     tried = "lambda.Invoke" not in calls or calls.index("lambda.Invoke") < flip
     assert (tried, calls.count(case.flip)) == (True, case.flips)
-    faults = _faults(calls, kind, service)
+    faults = _faults(calls, kind, rf"{service}\.{only}")
     for first in faults:
         with accounts.account() as stand:
             case.prepare(stand)
@@ -176,12 +180,12 @@ def story(accounts: Stand, case: Case, kind: str, service: str) -> list[str]:
     return wrong
 
 
-def _faults(calls: list[str], kind: str, service: str) -> Iterator[tuple[int, Fault]]:
-    """Yield the faults of a service's calls, each with the place of its call among all calls."""
+def _faults(calls: list[str], kind: str, pattern: str) -> Iterator[tuple[int, Fault]]:
+    """Yield the faults of the calls that match, each with the place of its call among all calls."""
     counted = Counter[str]()
     for place, call in enumerate(calls):
         counted[call] += 1
-        if call.startswith(f"{service}."):
+        if re.match(pattern, call):
             yield place, Fault(kind, call, counted[call])
 
 

@@ -74,7 +74,9 @@ def writes(stand):
 
 
 def of_domains(stand):
-    return [call.split(".")[1] for call in writes(stand) if "Domain" in call or "Mapping" in call or "agResource" in call]
+    return [
+        call.split(".")[1] for call in writes(stand) if "Domain" in call or "Mapping" in call or "agResource" in call
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------- switched on
