@@ -16,7 +16,7 @@ from moto import mock_aws
 from moto.awslambda_simple.models import lambda_simple_backends
 
 import thampi
-from tests.aws import strict
+from tests.aws import strict, strict_http
 from tests.aws.conftest import no_real_aws, service_models_read_once  # noqa: F401 - fixtures of every test here
 from thampi import cli, config, names
 from thampi.asking.answer import Answer
@@ -75,7 +75,7 @@ def project(tmp_path, saved, monkeypatch):
 @pytest.fixture
 def cloud(monkeypatch):
     """An empty account whose functions answer what was asked of them."""
-    strict.http_apis_have_stages(monkeypatch)
+    strict_http.http_apis_have_stages(monkeypatch)
     strict.lambda_guards_aliases(monkeypatch)
     strict.lambda_freezes_versions(monkeypatch)
     strict.lambda_takes_its_time(monkeypatch, polls=0)

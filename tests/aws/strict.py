@@ -8,13 +8,11 @@ import uuid
 from urllib.parse import unquote
 
 import xmltodict
-from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.awslambda import urls
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError, PreconditionFailedException
 from moto.awslambda.models import LambdaAlias, LambdaFunction, LambdaStorage
 from moto.awslambda.policy import Policy
 from moto.awslambda.responses import LambdaResponse
-from moto.core.exceptions import JsonRESTError
 from moto.s3.responses import S3Response
 
 
@@ -346,8 +344,20 @@ def _said(status, code, message):
     return status, {"x-amzn-ErrorType": code}, json.dumps({"Message": message})
 
 
+def _with_rules(given):
+    """Refuse rules for other sites that name none."""
+    if given.get("Cors") and not given["Cors"].get("AllowOrigins"):
+        raise InvalidParameterValueException("You can't leave AllowOrigins as empty when Cors is enabled.")
+    return given
+
+
+def _shown(config):
+    return json.dumps({key: each for key, each in config.items() if each != {}})
+
+
 def lambda_urls_belong_to_aliases(monkeypatch):
-    """Each alias may have a function URL, one; what is not there is said so; everything of it can be changed."""
+    """Each alias may have a function URL, one; what is not there is said so; everything of it can be changed. Rules for
+    other sites name those; empty ones take them away."""
 
     def configs(self):
         name, alias = unquote(self.path.split("/")[-2]), self.querystring["Qualifier"][0]
@@ -367,12 +377,13 @@ def lambda_urls_belong_to_aliases(monkeypatch):
         if alias in urls:
             raise _Conflict("Failed to create function url config. Error message: FunctionUrlConfig exists")
         url = f"https://{uuid.uuid4().hex}.lambda-url.{self.region}.on.aws/"
-        urls[alias] = {"FunctionUrl": url, "InvokeMode": "BUFFERED", **self.json_body}
+        urls[alias] = {"FunctionUrl": url, "InvokeMode": "BUFFERED", **_with_rules(self.json_body)}
         return 201, {"status": 201}, json.dumps(urls[alias])
 
     def update(self):
-        find(self).update(self.json_body)
-        return json.dumps(find(self))
+        found = find(self)
+        found.update(_with_rules({**found, **self.json_body}))
+        return _shown(found)
 
     def delete(self):
         find(self)
@@ -380,43 +391,6 @@ def lambda_urls_belong_to_aliases(monkeypatch):
         del urls[alias]
         return 204, {"status": 204}, ""
 
-    made = {"create": create, "get": lambda self: json.dumps(find(self)), "update": update, "delete": delete}
+    made = {"create": create, "get": lambda self: _shown(find(self)), "update": update, "delete": delete}
     for verb, do in made.items():
         monkeypatch.setattr(LambdaResponse, f"{verb}_function_url_config", do)
-
-
-class _GatewayConflict(JsonRESTError):
-    code = 409
-
-    def __init__(self, message):
-        super().__init__("ConflictException", message)
-
-
-def http_apis_have_stages(monkeypatch):
-    """UpdateStage exists, and a throttle of which one half isn't given is 0; a second stage, or a second route, of one
-    name is a conflict."""
-
-    def throttle(given):
-        return {"throttlingRateLimit": 0, "throttlingBurstLimit": 0, **given}
-
-    def update_stage(self):
-        api_id, name = self.path.split("/")[-3], unquote(self.path.split("/")[-1])
-        stage, given = self.apigatewayv2_backend.get_stage(api_id, name), json.loads(self.body)
-        stage.auto_deploy = given.get("autoDeploy", stage.auto_deploy)
-        if "defaultRouteSettings" in given:
-            stage.default_route_settings = throttle(given["defaultRouteSettings"])
-        return 200, {}, json.dumps(stage.to_json())
-
-    def is_new_stage(self):
-        stages = self.apigatewayv2_backend.get_stages(self.path.split("/")[-2])
-        if any(stage.name == json.loads(self.body)["stageName"] for stage in stages):
-            raise _GatewayConflict("Stage already exists")
-
-    def is_new_route(self):
-        routes = self.apigatewayv2_backend.get_routes(self.path.split("/")[-2])
-        if any(route.route_key == json.loads(self.body)["routeKey"] for route in routes):
-            raise _GatewayConflict("Route with key $default already exists for this API")
-
-    monkeypatch.setattr(ApiGatewayV2Response, "update_stage", update_stage, raising=False)
-    _before(monkeypatch, ApiGatewayV2Response, "create_stage", is_new_stage)
-    _before(monkeypatch, ApiGatewayV2Response, "create_route", is_new_route)

@@ -7,7 +7,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from moto.apigatewayv2.models import apigatewayv2_backends
 
-from tests.aws import strict
+from tests.aws import strict_http
 from tests.aws.conftest import Death
 from thampi import names
 from thampi.aws import gateway
@@ -24,7 +24,8 @@ CREATIONS = ["CreateApi", "CreateIntegration", "CreateRoute", "CreateStage"]
 
 @pytest.fixture
 def aws(aws, monkeypatch):
-    strict.http_apis_have_stages(monkeypatch)
+    strict_http.http_apis_have_stages(monkeypatch)
+    strict_http.http_apis_have_authorizers(monkeypatch)
     return aws
 
 

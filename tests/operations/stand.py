@@ -17,7 +17,7 @@ import pytest
 from moto import mock_aws
 
 import thampi
-from tests.aws import strict, strict_domains
+from tests.aws import strict, strict_domains, strict_http, strict_rest
 from tests.aws.conftest import Death, refusal
 from thampi.aws import session
 from thampi.config import Build, Stage
@@ -26,7 +26,7 @@ from thampi.operations.place import Place
 
 REGION = "eu-central-1"
 BUCKET = "thampi-models-of-a-test"
-SERVICES = ("s3", "ecr", "logs", "iam", "lambda", "apigatewayv2", "events")
+SERVICES = ("s3", "ecr", "logs", "iam", "lambda", "apigatewayv2", "apigateway", "events")
 __all__ = ["BUCKET", "REGION", "SERVICES", "Death", "Scale", "Stand", "refusal", "tightened"]
 
 
@@ -54,7 +54,9 @@ def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
     strict.lambda_provisions(monkeypatch)
     strict.lambda_keeps_snapstart(monkeypatch)
     strict.lambda_urls_belong_to_aliases(monkeypatch)
-    strict.http_apis_have_stages(monkeypatch)
+    strict_http.http_apis_have_stages(monkeypatch)
+    strict_http.http_apis_have_authorizers(monkeypatch)
+    strict_rest.rest_apis_are_strict(monkeypatch)
     strict_domains.domains_are_strict(monkeypatch)
 
 
@@ -184,6 +186,7 @@ class Stand:
             "log groups": self._log_groups(),
             "functions": self._functions(),
             "apis": self._apis(),
+            "REST APIs": self._rest_apis(),
             "domains": self._domains(),
             "repositories": self._repositories(),
             "rules": self._rules(),
@@ -191,7 +194,9 @@ class Stand:
         text = json.dumps(seen, sort_keys=True, default=str)
         for number, api in enumerate(sorted(self._every("apigatewayv2", "get_apis", "Items"), key=_age)):
             text = text.replace(api["ApiId"], f"<api {number}>")
-        text = re.sub(r"thampi-api-[0-9a-f]{8}", "thampi-api-<hash>", text)
+        for number, api in enumerate(self._every("apigateway", "get_rest_apis", "items")):
+            text = text.replace(api["id"], f"<REST API {number}>")
+        text = re.sub(r"thampi-(api|rest)-[0-9a-f]{8}", r"thampi-\1-<hash>", text)
         text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|\+0000|\+00:00)?", "<time>", text)
         found: dict[str, Any] = json.loads(text)
         return found
@@ -204,7 +209,39 @@ class Stand:
         """
         if kind in (None, "url") and self._url_is_open():
             return self._live_model()
+        if kind in (None, "rest") and self._rest_api_is_open():
+            return self._live_model()
         return self._answers_of_api() if kind in (None, "http") else None
+
+    def whom_rest_lets_in(self) -> set[tuple[str, bool]]:
+        """Return what the methods that a REST API serves ask of who calls, but for the questions of browsers.
+
+        How AWS calls it: authorizationType, apiKeyRequired. Empty where none is served.
+        """
+        return {
+            (method["authorizationType"], method["apiKeyRequired"])
+            for api in self._every("apigateway", "get_rest_apis", "items")
+            for key, method in self._served(api["id"]).get("methods", {}).items()
+            if not key.startswith("OPTIONS ")
+        }
+
+    def _rest_api_is_open(self) -> bool:
+        """Say whether a REST API serves a way to what is live, and may call it."""
+        arn = self.place.aws.arn("lambda", f"function:thampi-{self.stage.name}-{self.stage.stage}:live")
+        policy = str(self._policy(self.clients["lambda"]))
+        for api in self._every("apigateway", "get_rest_apis", "items"):
+            method = self._served(api["id"]).get("methods", {}).get(f"POST /{self.stage.name}/predict")
+            if method and arn in (method["methodIntegration"]["uri"] or "") and api["id"] in policy:
+                return True
+        return False
+
+    def _served(self, api_id: str) -> dict[str, Any]:
+        stages = self.clients["apigateway"].get_stages(restApiId=api_id)["item"]
+        if self.stage.stage not in [each["stageName"] for each in stages]:
+            return {}
+        account = self.place.aws.account
+        found: dict[str, Any] = strict_rest.served(account, REGION, api_id, self.stage.stage)
+        return found
 
     def _url_is_open(self) -> bool:
         """Say whether the function URL lets anybody in: everybody, or those who sign."""
@@ -252,7 +289,8 @@ class Stand:
 
     def _sent(self, request: Any, event_name: str, **_: Any) -> Any:
         _, service, operation = event_name.split(".")
-        service = "events" if service == "eventbridge" else service.removeprefix("cloudwatch-")
+        service = {"eventbridge": "events", "api-gateway": "apigateway"}.get(service, service)
+        service = service.removeprefix("cloudwatch-")
         return self.wire(f"{service}.{operation}", request)
 
     def _every(self, service: str, operation: str, key: str, **of: Any) -> list[dict[str, Any]]:
@@ -347,8 +385,35 @@ class Stand:
             for each in routes:
                 each.pop("RouteId")
                 each["Target"] = "/".join(ids.get(part, part) for part in each.get("Target", "").split("/"))
+                each["AuthorizerId"] = "<authorizer>" if each.get("AuthorizerId") else ""
             stages = self._every("apigatewayv2", "get_stages", "Items", **of)
-            found.append({"api": api, "integrations": integrations, "routes": routes, "stages": stages})
+            authorizers = self._every("apigatewayv2", "get_authorizers", "Items", **of)
+            for each in authorizers:
+                each.pop("AuthorizerId")
+            parts = {"integrations": integrations, "routes": routes, "stages": stages, "authorizers": authorizers}
+            found.append({"api": api, **parts})
+        return found
+
+    def _rest_apis(self) -> list[Any]:
+        client, found = self.clients["apigateway"], []
+        for api in self._every("apigateway", "get_rest_apis", "items"):
+            of = {"restApiId": api["id"]}
+            resources = self._every("apigateway", "get_resources", "items", **of, embed=["methods"])
+            deployments = self._every("apigateway", "get_deployments", "items", **of)
+            stages = client.get_stages(**of)["item"]
+            for each in stages:
+                serving = each.pop("deploymentId")
+                each["serves"] = next(one["description"] for one in deployments if one["id"] == serving)
+            found.append(
+                {
+                    "api": {**api, "createdDate": "", "rootResourceId": ""},
+                    "resources": {each["path"]: each.get("resourceMethods", {}) for each in resources},
+                    "answers": self._every("apigateway", "get_gateway_responses", "items", **of),
+                    "deployments": sorted(each["description"] for each in deployments),
+                    "stages": stages,
+                    "served": self._served(api["id"]),
+                }
+            )
         return found
 
     def _domains(self) -> dict[str, Any]:

@@ -4,14 +4,15 @@ It is a setting of the alias `live`, so it has no tags: it is ours because the f
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
 from thampi import names
-from thampi.aws import release
+from thampi.aws import cors, release
+from thampi.aws.cors import Cors
 from thampi.aws.ensured import Action, Ensured
 from thampi.aws.patience import patiently, writing
 from thampi.aws.session import Aws, absent_is_fine, code_of, doing
@@ -47,6 +48,7 @@ class FunctionUrl:
     stage: str
     auth: str | None = "none"  # none, iam
     invoke_mode: str | None = _BUFFERED
+    cors: Cors | None = None  # the URL answers browsers itself
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,9 @@ def read_url(aws: Aws, project: str, stage: str) -> str | None:
 
 def changes(found: FunctionUrl, wanted: FunctionUrl) -> tuple[str, ...]:
     """Say what would have to change, a line each."""
-    old, new = asdict(found), asdict(wanted)
-    return tuple(f"{key}: {old[key]} -> {new[key]}" for key in new if old[key] != new[key])
+    old, new = vars(found), vars(wanted)
+    lines = [f"{key}: {old[key]} -> {new[key]}" for key in new if key != "cors" and old[key] != new[key]]
+    return (*lines, *cors.changes(found.cors, wanted.cors))
 
 
 def differences(found: Found, wanted: FunctionUrl) -> tuple[str, ...]:
@@ -98,7 +101,7 @@ def tighten(aws: Aws, found: Found, wanted: FunctionUrl) -> Ensured[Found]:
         return Ensured(found, "left")
     stricter = replace(has, auth="iam")
     with writing(f"tightening the URL of {names.function(has.project, has.stage)}"):
-        return Ensured(_update(aws, stricter), "changed", changes(has, stricter))
+        return Ensured(_update(aws, stricter, has.cors), "changed", changes(has, stricter))
 
 
 def ensure_allowed(aws: Aws, wanted: FunctionUrl) -> tuple[Ensured[Found], Ensured[str]]:
@@ -151,7 +154,8 @@ def target(aws: Aws, found: Found) -> None:
 def _found(said: Mapping[str, Any], project: str, stage: str) -> Found:
     kind = said["AuthType"]
     auth = next((auth for auth, known in _AUTH.items() if known == kind), kind)
-    return Found(said["FunctionUrl"], FunctionUrl(project, stage, auth, said.get("InvokeMode", _BUFFERED)))
+    mode, rules = said.get("InvokeMode", _BUFFERED), cors.read(said.get("Cors"))
+    return Found(said["FunctionUrl"], FunctionUrl(project, stage, auth, mode, rules))
 
 
 def _ensure(aws: Aws, wanted: FunctionUrl) -> Ensured[Found]:
@@ -163,13 +167,13 @@ def _ensure(aws: Aws, wanted: FunctionUrl) -> Ensured[Found]:
     if not lines:
         return Ensured(found, "left")
     with writing(f"changing the URL of {names.function(wanted.project, wanted.stage)}"):
-        return Ensured(_update(aws, wanted), "changed", lines)
+        return Ensured(_update(aws, wanted, found.endpoint.cors), "changed", lines)
 
 
 def _create(aws: Aws, wanted: FunctionUrl) -> Found:
     def create() -> Found:
         try:
-            said = aws.client("lambda").create_function_url_config(**_values(wanted))
+            said = aws.client("lambda").create_function_url_config(**_values(wanted, None))
         except ClientError as error:
             # The answer to our own call may have been lost, and the SDK have repeated it.
             found = read(aws, wanted.project, wanted.stage) if code_of(error) == "ResourceConflictException" else None
@@ -181,20 +185,26 @@ def _create(aws: Aws, wanted: FunctionUrl) -> Found:
     return patiently(aws, create)
 
 
-def _update(aws: Aws, wanted: FunctionUrl) -> Found:
+def _update(aws: Aws, wanted: FunctionUrl, rules: Cors | None) -> Found:
     def update() -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = aws.client("lambda").update_function_url_config(**_values(wanted))
+        answer: Mapping[str, Any] = aws.client("lambda").update_function_url_config(**_values(wanted, rules))
         return answer
 
     return _found(patiently(aws, update), wanted.project, wanted.stage)
 
 
-def _values(wanted: FunctionUrl) -> dict[str, Any]:
+def _values(wanted: FunctionUrl, rules: Cors | None) -> dict[str, Any]:
+    """Return the URL as AWS takes it, where it has these rules for other sites.
+
+    What isn't said stays, and what is empty takes the rules away: https://github.com/go-to-k/cdkd/pull/1261
+    """
+    said = {"Cors": cors.written(wanted.cors) if wanted.cors else {}}
     return {
         "FunctionName": names.function(wanted.project, wanted.stage),
         "Qualifier": release.LIVE,
         "AuthType": _AUTH[str(wanted.auth)],
         "InvokeMode": wanted.invoke_mode,
+        **(said if cors.changes(rules, wanted.cors) else {}),
     }
 
 

@@ -45,7 +45,20 @@ def make(project: str, stage: str, *, retention_days: int, tags: Mapping[str, st
 
 def read(aws: Aws, project: str, stage: str) -> LogGroup | None:
     """Read the log group of a stage, whoever made it; None when there is none."""
-    return _read(aws, names.log_group(project, stage))
+    return find(aws, names.log_group(project, stage))
+
+
+def find(aws: Aws, name: str) -> LogGroup | None:
+    """Read a log group by its name, whoever made it; None when there is none."""
+    client = aws.client("logs")
+    with session.doing(f"reading the log group {name}"), session.absent_is_fine("ResourceNotFoundException"):
+        # There is no asking for one group: the prefix finds others, too.
+        for page in client.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name):
+            for group in page["logGroups"]:
+                if group["logGroupName"] == name:
+                    tags = client.list_tags_for_resource(resourceArn=_arn(aws, name))["tags"]
+                    return LogGroup(name, group.get("retentionInDays"), tags)
+    return None
 
 
 def changes(found: LogGroup, wanted: LogGroup) -> tuple[str, ...]:
@@ -65,7 +78,7 @@ def ensure(aws: Aws, wanted: LogGroup) -> Ensured[LogGroup]:
     Raises CloudError when a group of that name isn't ours (Lambda makes one when it may and there is none), and leaves
     it alone.
     """
-    found = _read(aws, wanted.name)
+    found = find(aws, wanted.name)
     created = found is None
     if found is None:
         found = _create(aws, wanted)
@@ -90,11 +103,15 @@ def remove(aws: Aws, project: str, stage: str) -> bool:
     Delete the function first: what it still has to say would come too late.
     Raises CloudError when it isn't ours, and leaves it alone.
     """
-    name = names.log_group(project, stage)
-    found = _read(aws, name)
+    return delete(aws, names.log_group(project, stage), names.tags(project, stage))
+
+
+def delete(aws: Aws, name: str, tags: Mapping[str, str]) -> bool:
+    """Delete a log group by its name when it has these tags; as `remove`."""
+    found = find(aws, name)
     if found is None:
         return False
-    owned.check(f"the log group {name}", found.tags, names.tags(project, stage))
+    owned.check(f"the log group {name}", found.tags, tags)
     with session.doing(f"deleting the log group {name}"), session.absent_is_fine("ResourceNotFoundException"):
         _alone(aws, lambda: aws.client("logs").delete_log_group(logGroupName=name))
     return True
@@ -153,25 +170,13 @@ def last_lines(
     return tuple(lines)
 
 
-def _read(aws: Aws, name: str) -> LogGroup | None:
-    client = aws.client("logs")
-    with session.doing(f"reading the log group {name}"), session.absent_is_fine("ResourceNotFoundException"):
-        # There is no asking for one group: the prefix finds others, too.
-        for page in client.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name):
-            for group in page["logGroups"]:
-                if group["logGroupName"] == name:
-                    tags = client.list_tags_for_resource(resourceArn=_arn(aws, name))["tags"]
-                    return LogGroup(name, group.get("retentionInDays"), tags)
-    return None
-
-
 def _create(aws: Aws, wanted: LogGroup) -> LogGroup:
     """Create the group without its retention; one that is there by now (a lost answer) is read."""
     what = f"creating the log group {wanted.name}"
     with session.doing(what), session.absent_is_fine("ResourceAlreadyExistsException"):
         _alone(aws, lambda: aws.client("logs").create_log_group(logGroupName=wanted.name, tags=dict(wanted.tags)))
         return replace(wanted, retention_days=None)
-    found = _read(aws, wanted.name)
+    found = find(aws, wanted.name)
     if found is None:
         raise CloudError(f"{what}: AWS says that it exists, and does not show it", hint="run the same command again")
     return found

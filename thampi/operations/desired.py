@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 from thampi import names
-from thampi.aws import function, logs, registry, role
+from thampi.aws import access_log, function, logs, registry, role
 from thampi.aws.function import Function
 from thampi.aws.logs import LogGroup
 from thampi.aws.registry import Repository
 from thampi.aws.role import Role
 from thampi.config import Stage
+from thampi.operations import told
 from thampi.operations.place import Place
 from thampi.runtime.bundle import About
 
@@ -28,6 +29,14 @@ def repository(stage: Stage, place: Place) -> Repository:
 def log_group(stage: Stage) -> LogGroup:
     """Return the log group of the stage."""
     return logs.make(stage.name, stage.stage, retention_days=stage.log_retention_days, tags=stage.tags)
+
+
+def access_log_group(stage: Stage) -> LogGroup | None:
+    """Return the log group that the gateway writes in; None where it is to write nothing."""
+    if not stage.api.access_log:
+        return None
+    days = stage.log_retention_days
+    return access_log.make(stage.name, stage.stage, retention_days=days, tags=stage.tags)
 
 
 def execution_role(stage: Stage, place: Place, *, reads_models: bool = True) -> Role | None:
@@ -77,12 +86,8 @@ def _environment(
         "THAMPI_FILES": ",".join(f"{file.name}={file.size}" for file in about.files.values()),
     }
     return {
-        **stage.environment,
+        **told.of(stage, cors=stage.api.type == "rest"),  # elsewhere what stands in front sees to it, and no release
         **(where if stage.build.model == "s3" else {}),  # the handler looks into its image by itself
         "THAMPI_MANIFEST_SHA256": manifest_sha256,
-        "THAMPI_NAME": stage.name,
-        "THAMPI_STAGE": stage.stage,
-        "THAMPI_MAX_BODY_MB": str(stage.max_body_mb),
-        **({} if stage.api.page else {"THAMPI_PAGE": "false"}),
         function.SERVED_TIME: served_time_utc,
     }

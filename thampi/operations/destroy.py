@@ -1,21 +1,22 @@
 """thampi destroy: everything that a stage made, in the order in which nothing is left that calls what is gone.
 
 What leads to the endpoint from a domain first, because API Gateway deletes no API before; the endpoint, so that callers
-are refused rather than failed, and what keeps it warm; the function with its
-versions and permissions; its log, after the last line was written to it; its role last, because Lambda needs it to take
-the function's network down. What the stages share (images, models) goes only with `everything`, and only when no other
-stage is left.
+are refused rather than failed, its API keys, and what keeps it warm; the function with its versions and permissions;
+the logs, after the last line was written to them; its role last, because Lambda needs it to take the function's network
+down. What the stages share (images, models) goes only with `everything`, and only when no other stage is left.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thampi import names
-from thampi.aws import buckets, function, lock, logs, registry, role, schedule, store
+from thampi.aws import access_log, buckets, function, lock, logs, registry, role, schedule, store
 from thampi.config import Stage
 from thampi.errors import ConfigError
-from thampi.operations import domain, endpoint, warmth
+from thampi.operations import domain, endpoint, keys, warmth
 from thampi.operations.place import Place
+
+_ACCESS_LOG = "access log"
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,22 @@ def _delete_stage(stage: Stage, place: Place, before_each: Callable[[], None] = 
         ("endpoint", names.api(name, at), lambda: endpoint.remove(stage, place)),
         ("function", names.function(name, at), lambda: function.remove(aws, name, at)),
         ("log group", names.log_group(name, at), lambda: logs.remove(aws, name, at)),
+        # Also where none is written any more: it was kept with what it says. Where none ever was, nobody hears of it.
+        (_ACCESS_LOG, names.access_log_group(name, at), lambda: access_log.remove(aws, name, at)),
         # Also where a role_arn is set by now: one of ours may be from before.
         ("role", names.role(name, at, aws.region), lambda: role.remove(aws, name, at)),
     ]
     if warmth.has_schedule(stage, place):
         steps.insert(1, ("schedule", names.rule(name, at), lambda: schedule.remove(aws, name, at)))
+    if keys.exist(stage, place):
+        steps.insert(1, ("API keys", names.usage_plan(name, at), lambda: keys.remove(stage, place)))
     before_each()
     gone = [Gone("mapping", address, True) for address in domain.remove(stage, place)]
     for thing, called, remove in steps:
         before_each()
-        gone.append(Gone(thing, called, remove()))
+        was_there = remove()
+        if was_there or thing != _ACCESS_LOG or stage.api.access_log:
+            gone.append(Gone(thing, called, was_there))
     return gone
 
 

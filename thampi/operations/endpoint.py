@@ -6,13 +6,15 @@ stands beside it is from before the type was changed, and is removed when the ne
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from thampi import names
-from thampi.aws import function_url, gateway, release
+from thampi import config, names
+from thampi.aws import access_log, cors, function_url, gateway, release
 from thampi.aws.addresses import Target
 from thampi.aws.ensured import Ensured
+from thampi.aws.rest import api as rest_api
+from thampi.aws.rest.wanted import Cors, Limit, Plan, Rest
 from thampi.aws.session import Aws
 from thampi.config import Stage
 from thampi.errors import ConfigError
@@ -61,8 +63,10 @@ class Kind(Protocol):
         """Return what a domain of one's own may lead to; None where none can."""
 
 
-KINDS: Mapping[str, Kind] = {"http": gateway, "url": function_url}
-_SAID = {"http": "an HTTP API", "url": "a function URL"}
+KINDS: Mapping[str, Kind] = {"http": gateway, "rest": rest_api, "url": function_url}
+_SAID = {"http": "an HTTP API", "rest": "a REST API", "url": "a function URL"}
+# Whom each type can tell apart; what it can't is let nobody in who doesn't sign, as long as it stands.
+_AUTHS = {"http": ("none", "iam", "jwt"), "rest": ("none", "iam", "api_key"), "url": ("none", "iam")}
 
 
 @dataclass(frozen=True)
@@ -91,16 +95,51 @@ class Stand:
 
 def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
     """Return the endpoint that the stage should have, as its kind wants it; of another `kind`, as strict as that."""
+    kind, api = kind or stage.api.type, stage.api
     tags = {**stage.tags, **names.tags(stage.name, stage.stage)}
-    if (kind or stage.api.type) == "url":
-        return function_url.FunctionUrl(stage.name, stage.stage, stage.api.auth)
+    target = release.arn(place.aws, names.function(stage.name, stage.stage))
+    auth = api.auth if api.auth in _AUTHS[kind] else "iam"
+    if kind == "url":
+        return function_url.FunctionUrl(stage.name, stage.stage, auth, cors=_cors(api))
+    if kind == "rest":
+        return Rest(
+            project=stage.name,
+            stage=stage.stage,
+            target=target,
+            auth=auth,
+            limit=_limit(api.limit),
+            routes={route: _limit(limit) for route, limit in api.routes.items()},
+            plan=Plan(**asdict(api.plan)) if auth == "api_key" else None,
+            cors=Cors(**asdict(api.cors)) if api.cors else None,
+            cache_ttl_s=api.cache_ttl_s,
+            waf_acl_arn=api.waf_acl_arn,
+            tracing=api.tracing,
+            tags=tags,
+        )
+    keys = gateway.route_keys(stage.name)
+    written = gateway.AccessLog(access_log.destination(place.aws, stage.name, stage.stage), access_log.format_http())
     return gateway.Endpoint(
         project=stage.name,
         stage=stage.stage,
-        target=release.arn(place.aws, names.function(stage.name, stage.stage)),
-        auth=stage.api.auth,
+        target=target,
+        auth=auth,
+        rate_per_s=api.rate_per_s,
+        burst=api.burst,
         tags=tags,
+        jwt=_jwt(api) if auth == "jwt" else None,
+        limits={keys[route]: gateway.Limit(limit.rate_per_s, limit.burst) for route, limit in api.routes.items()},
+        cors=_cors(api),
+        access_log=written if api.access_log else None,
     )
+
+
+def _jwt(api: config.Api) -> gateway.Jwt:
+    assert api.jwt is not None  # the settings are refused without it
+    return gateway.Jwt(api.jwt.issuer, tuple(sorted({*api.jwt.audience})), tuple(sorted({*api.jwt.scopes})))
+
+
+def _cors(api: config.Api) -> cors.Cors | None:
+    return cors.make(**vars(api.cors)) if api.cors else None
 
 
 def read(stage: Stage, place: Place, *, is_laid: bool = False) -> Stand:
@@ -220,6 +259,10 @@ def remove(stage: Stage, place: Place) -> bool:
         with contextlib.suppress(function_url.NotOfferedError):
             gone = kind.remove(place.aws, stage.name, stage.stage) or gone
     return gone
+
+
+def _limit(limit: config.Limit) -> Limit:
+    return Limit(limit.rate_per_s, limit.burst)
 
 
 def _read(stage: Stage, place: Place, kind: str) -> Standing | None:

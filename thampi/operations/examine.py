@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from thampi import names
-from thampi.aws import buckets, function, logs, registry, release, role, store
+from thampi.aws import access_log, buckets, function, logs, registry, release, role, store
 from thampi.config import Stage
 from thampi.errors import BundleError
 from thampi.operations import desired, domain, endpoint, ground, provisioning, sharing, warmth
@@ -196,6 +196,10 @@ def _examine_ground(stage: Stage, place: Place) -> list[Row]:
             registry.changes(repository, wanted_repository) if repository else (),
         ),
     ]
+    if (wanted_log := desired.access_log_group(stage)) is not None:
+        written = access_log.read(aws, stage.name, stage.stage)
+        lines = logs.changes(written, wanted_log) if written else ()
+        rows.append(_row("access log", wanted_log.name, written, lines))
     if wanted_role is not None:
         found = role.read(aws, stage.name, stage.stage)
         rows.append(_row("role", wanted_role.name, found, role.changes(found, wanted_role) if found else ()))

@@ -38,6 +38,8 @@ def digest(stage: Stage, place: Place) -> str:
         parts["domain"] = asdict(stage.api.domain)
     if stage.provisioned_concurrency is not None:
         parts["provisioned"] = stage.provisioned_concurrency
+    if (written := desired.access_log_group(stage)) is not None:
+        parts["access log"] = asdict(written)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

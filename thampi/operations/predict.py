@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from thampi.asking.asker import Asker, Authorize, openly
 from thampi.aws import release, signing, trial
 from thampi.config import Stage
 from thampi.errors import CloudError, PredictionError
-from thampi.operations import endpoint
+from thampi.operations import endpoint, keys
 from thampi.operations.place import Place
 
 
@@ -23,22 +24,28 @@ class Reached:
     timeout_s: float
 
 
-def reach(stage: Stage, place: Place) -> Reached:
-    """Find the URL of a stage, and what lets a request in; raises CloudError when there is none."""
+def reach(stage: Stage, place: Place, *, environ: Mapping[str, str] | None = None) -> Reached:
+    """Find the URL of a stage, and what lets a request in; raises CloudError when there is none.
+
+    `environ` may have what callers are given, a key say; None asks without what callers are given.
+    """
     found = endpoint.read(stage, place).in_use
     if found is None:
         raise CloudError(f"{stage.name} has no endpoint in stage {stage.stage}", hint=f"thampi push {stage.stage}")
     service = signing.FUNCTION_URL if found.type == "url" else signing.API
     sign = signing.with_session(place.aws.session, service, place.aws.region)
-    return Reached(found.url, sign if found.auth == "iam" else openly, stage.timeout_s + 15)
+    authorize: Authorize = sign if found.auth == "iam" else openly
+    if found.auth == "api_key" and environ is not None:
+        authorize = _with_header("x-api-key", keys.find_value(stage, place, environ))
+    return Reached(found.url, authorize, stage.timeout_s + 15)
 
 
-def through_url(stage: Stage, place: Place, data: Any) -> Any:
-    """Return what the endpoint answers to `data`, signed when it wants that.
+def through_url(stage: Stage, place: Place, data: Any, *, environ: Mapping[str, str] | None = None) -> Any:
+    """Return what the endpoint answers to `data`, signed or with a key when it wants that.
 
     Raises EndpointError, by its kinds, when it refuses, fails or can't be reached.
     """
-    reached = reach(stage, place)
+    reached = reach(stage, place, environ=environ)
     with contextlib.closing(Asker(reached.url, reached.authorize, timeout_s=reached.timeout_s)) as asker:
         return asker.predict(data)
 
@@ -50,3 +57,10 @@ def directly(stage: Stage, place: Place, data: Any) -> Any:
     if not tried.ok:
         raise PredictionError(f"the model did not answer: {tried.error}", hint=f"thampi logs {stage.stage} --errors")
     return json.loads(tried.payload)
+
+
+def _with_header(name: str, secret: str) -> Authorize:
+    def authorize(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Mapping[str, str]:
+        return {name: secret}
+
+    return authorize

@@ -18,6 +18,8 @@ from thampi.operations.place import Place
 Say = Callable[[str], None]
 Try = Callable[[Stage, Place], None]
 
+# What a REST API says of a path or a stage that it doesn't have, with a 403.
+_NOTHING_THERE = "Missing Authentication Token"
 _PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # until everybody at AWS knows of the new one
 
 
@@ -65,7 +67,8 @@ def finish(
 def try_out(stage: Stage, place: Place) -> None:
     """Ask the endpoint of the wanted type whether the model is there, until it says so; raise CloudError if it doesn't.
 
-    Where callers have to sign, a refusal of who pushes is an answer, too: they need no right to call it.
+    Where callers have to prove something, a refusal of who pushes is an answer, too: they need no right to call it.
+    But for the refusal by which API Gateway means that nothing is there.
     """
     reached = predict.reach(stage, place)
     with contextlib.closing(Asker(reached.url, reached.authorize, timeout_s=reached.timeout_s)) as asker:
@@ -74,7 +77,7 @@ def try_out(stage: Stage, place: Place) -> None:
                 asker.ping()
                 return
             except EndpointError as failure:
-                if stage.api.auth != "none" and isinstance(failure, UnauthorizedError):
+                if stage.api.auth != "none" and _is_refusal(failure):
                     return
                 if pause is None:
                     raise CloudError(
@@ -83,3 +86,7 @@ def try_out(stage: Stage, place: Place) -> None:
                         hint=f"thampi logs {stage.stage}, then run the same command again",
                     ) from failure
             place.aws.sleep(pause)
+
+
+def _is_refusal(failure: EndpointError) -> bool:
+    return isinstance(failure, UnauthorizedError) and _NOTHING_THERE not in failure.message
