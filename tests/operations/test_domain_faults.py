@@ -5,6 +5,7 @@ run that dies, is what `reachable` watches.
 """
 
 import itertools
+import re
 from dataclasses import replace
 
 import pytest
@@ -33,13 +34,17 @@ CASES = {
     "another certificate": Case(
         "lambda.UpdateAlias", "model-2", "model-3", of(replace(IRIS, certificate_arn=OTHER)), of(IRIS), flips=2
     ),
+    "a REST API with the same address": Case(
+        "lambda.UpdateAlias", "model-2", "model-3", of(IRIS, "rest"), of(IRIS), flips=3
+    ),
+    "an HTTP API with the same address": Case(
+        "lambda.UpdateAlias", "model-2", "model-3", of(IRIS), of(IRIS, "rest"), flips=3
+    ),
     "no domain any more": Case("lambda.UpdateAlias", "model-2", "model-3", of(None), of(IRIS), flips=3),
 }
-_GATEWAY = "apigatewayv2"
-
-
-_OF_DOMAINS = ".*(Domain|Mapping|[Tt]agResource)"  # all others are made without a domain, too: see test_push_faults
-
+_GATEWAY = "apigateway(v2)?"
+# All other calls are made without a domain, too: see test_push_faults.
+_OF_DOMAINS = ".*(Domain|Mapping|[Tt]agResource|Delete(Rest)?Api$)"
 
 # A refusal leaves what a death leaves; where most is made and taken away is enough for the words of it.
 _STORIES = [*itertools.product(CASES, ("died before", "died after")), ("another name", "denied")]
@@ -62,11 +67,15 @@ def test_a_death_when_the_ground_is_noted_is_mended_too(accounts, name, kind):
 
 def reachable(stand):
     """The addresses under which a caller gets an answer."""
-    client, found = stand.clients[_GATEWAY], set()
+    client, rest, found = stand.clients["apigatewayv2"], stand.clients["apigateway"], set()
     stages = {
         (api["ApiId"], stage["StageName"])
         for api in client.get_apis()["Items"]
         for stage in client.get_stages(ApiId=api["ApiId"])["Items"]
+    } | {
+        (api["id"], stage["stageName"])
+        for api in rest.get_rest_apis()["items"]
+        for stage in rest.get_stages(restApiId=api["id"])["item"]
     }
     for each in client.get_domain_names()["Items"]:
         for one in client.get_api_mappings(DomainName=each["DomainName"])["Items"]:
@@ -79,10 +88,10 @@ def addresses(case):
     return {f"{settings['api'].domain.name}/{settings['api'].domain.path}" for settings in (case.before, case.settings)}
 
 
-@pytest.mark.parametrize("name", ["another path", "another name", "another certificate"])
+@pytest.mark.parametrize("name", [name for name in CASES if "another" in name or "same address" in name])
 def test_no_caller_of_a_domain_is_lost_while_it_changes_and_when_the_run_dies(accounts, name):
     case, calls = CASES[name], undisturbed(accounts, CASES[name]).calls
-    writes = [call for call in calls if call.startswith(_GATEWAY) and ".Get" not in call]
+    writes = [call for call in calls if re.match(rf"{_GATEWAY}\.(?!Get){_OF_DOMAINS}", call)]
     assert writes
     for number, call in enumerate(writes):
         fault = Fault("died after", call, writes[: number + 1].count(call))
@@ -105,7 +114,7 @@ def watch(stand, ways, case):
     before, after = stand.before, stand.after
 
     def note(call):
-        if call.startswith(_GATEWAY) and ".Get" not in call:
+        if call.startswith("apigateway") and ".Get" not in call:
             ways.append(reachable(stand) & addresses(case))
 
     stand.before = lambda call: note(call) or before(call)
