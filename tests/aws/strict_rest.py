@@ -185,8 +185,8 @@ def rest_apis_have_tags(monkeypatch):
             raise _Absent("Invalid API identifier specified")
 
     monkeypatch.setattr(APIGatewayResponse, "get_tags", get_tags)
-    monkeypatch.setattr(APIGatewayResponse, "untag_resource", untag_resource)
     monkeypatch.setattr(APIGatewayResponse, "tag_resource", tag_resource)
+    monkeypatch.setattr(APIGatewayResponse, "untag_resource", untag_resource)
     _before(monkeypatch, APIGatewayBackend, "delete_rest_api", is_there)
 
 
