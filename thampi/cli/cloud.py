@@ -210,8 +210,12 @@ def predict(stage: str, data: str, direct: bool) -> None:
 
     value = read_data(data)
     settings = load_stage(stage)
-    ask = operation.directly if direct else operation.through_url
-    terminal.result(json.dumps(ask(settings, _place(settings), value), indent=2, ensure_ascii=False))
+    found = _place(settings)
+    if direct:
+        answer = operation.directly(settings, found, value)
+    else:
+        answer = operation.through_url(settings, found, value, os.environ)
+    terminal.result(json.dumps(answer, indent=2, ensure_ascii=False))
 
 
 @click.command()
