@@ -10,7 +10,7 @@ each state that a story gets to: most faults, those of reads, leave what another
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -149,11 +149,14 @@ def undisturbed(accounts: Stand, case: Case) -> Undisturbed:
     return _KNOWN[id(case)][1]
 
 
-def story(accounts: Stand, case: Case, kind: str, service: str, *, sampled: bool = False) -> list[str]:
+def story(
+    accounts: Stand, case: Case, kind: str, service: str, *, sampled: bool = False, among: Collection[str] = ()
+) -> list[str]:
     """Let each call of a service fail in one way; return what was wrong, a line each.
 
     With `sampled` only the first and the last call of each name, where many are the same, for one thing after another;
-    and no reads where a run dies after its call: those leave what was left before them.
+    and no reads where a run dies after its call: those leave what was left before them. With `among` only these
+    operations.
     """
     wrong, mended = [], set()
     calls, golden = undisturbed(accounts, case)
@@ -164,6 +167,8 @@ def story(accounts: Stand, case: Case, kind: str, service: str, *, sampled: bool
     faults = _faults(calls, kind, service)
     if sampled:
         faults = (each for each in [*faults] if _is_telling(each[1], calls))
+    if among:
+        faults = (each for each in [*faults] if each[1].call.partition(".")[2] in among)
     for first in faults:
         with accounts.account() as stand:
             case.prepare(stand)

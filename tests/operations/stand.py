@@ -190,6 +190,8 @@ class Stand:
             "functions": self._functions(),
             "apis": self._apis(),
             "REST APIs": self._rest_apis(),
+            "usage plans": self._usage_plans(),
+            "API keys": self._api_keys(),
             "domains": self._domains(),
             "repositories": self._repositories(),
             "rules": self._rules(),
@@ -426,6 +428,19 @@ class Stand:
             of_apis = {one.get("ApiMappingKey", ""): [one["ApiId"], one["Stage"]] for one in mapped}
             found[each["DomainName"]] = {"domain": each, "mappings": of_apis}
         return found
+
+    def _usage_plans(self) -> list[Any]:
+        """Describe the plans, each with the names of the keys in it."""
+        client, found = self.clients["apigateway"], []
+        for plan in self._every("apigateway", "get_usage_plans", "items"):
+            held = client.get_usage_plan_keys(usagePlanId=plan.pop("id"))["items"]
+            found.append({**plan, "keys": sorted(each["name"] for each in held)})
+        return sorted(found, key=str)
+
+    def _api_keys(self) -> list[Any]:
+        keys = self._every("apigateway", "get_api_keys", "items")
+        kept = ("name", "enabled", "tags")
+        return sorted(({each: key.get(each) for each in kept} for key in keys), key=str)
 
     def _rules(self) -> dict[str, Any]:
         events, found = self.clients["events"], {}
