@@ -21,7 +21,7 @@ from tests.aws import strict, strict_domains, strict_http, strict_keys, strict_r
 from tests.aws.conftest import Death, refusal
 from thampi.aws import session
 from thampi.config import Build, Stage
-from thampi.operations import build, examine, push
+from thampi.operations import build, examine, mock, push
 from thampi.operations.place import Place
 
 REGION = "eu-central-1"
@@ -139,6 +139,9 @@ class Stand:
     def push(self, stage: Stage | None = None, *, force: bool = False, **more: Any) -> examine.Pushed:
         """Push as `thampi push` does, with `deliver` in docker's stead."""
         stage = stage or self.stage
+        if stage.api.mock:
+            said = {"say": self.said.append, "try_out": self.try_out, **more}
+            return mock.push(mock.resolved(stage), self.place, force=force, **said)
         plan = self.plan(stage)
         arguments = {
             "deliver": lambda uri, login, go_on: self.deliver(plan, login),
@@ -200,6 +203,8 @@ class Stand:
         for number, api in enumerate(sorted(self._every("apigatewayv2", "get_apis", "Items"), key=_age)):
             text = text.replace(api["ApiId"], f"<api {number}>")
         for number, api in enumerate(self._every("apigateway", "get_rest_apis", "items")):
+            for each in self._every("apigateway", "get_request_validators", "items", restApiId=api["id"]):
+                text = text.replace(each["id"], "<validator>")
             text = text.replace(api["id"], f"<REST API {number}>")
         text = re.sub(r"thampi-(api|rest)-[0-9a-f]{8}", r"thampi-\1-<hash>", text)
         text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|\+0000|\+00:00)?", "<time>", text)
@@ -214,9 +219,30 @@ class Stand:
         """
         if kind in (None, "url") and self._url_is_open():
             return self._live_model()
+        if kind in (None, "rest") and (example := self.example()) is not None:
+            return f"example {example}"
         if kind in (None, "rest") and self._rest_api_is_open():
             return self._live_model()
         return self._answers_of_api() if kind in (None, "http") else None
+
+    def example(self) -> Any:
+        """Return what a REST API answers to predictions by itself, as `result`; None where none does."""
+        for api in self._every("apigateway", "get_rest_apis", "items"):
+            method = self._served(api["id"]).get("methods", {}).get(f"POST /{self.stage.name}/predict")
+            if method and method["methodIntegration"]["type"] == "MOCK":
+                (response,) = method["methodIntegration"]["integrationResponses"].values()
+                return json.loads(response["responseTemplates"]["application/json"])["result"]
+        return None
+
+    def checks(self) -> str | None:
+        """Return the schema that a REST API checks bodies of predictions by, as callers see it; None for none."""
+        for api in self._every("apigateway", "get_rest_apis", "items"):
+            served = self._served(api["id"])
+            method = served.get("methods", {}).get(f"POST /{self.stage.name}/predict") or {}
+            if method.get("requestValidatorId") in served.get("validators", ()):
+                found: str = served["models"][method["requestModels"]["application/json"]]
+                return found
+        return None
 
     def whom_rest_lets_in(self) -> set[tuple[str, bool]]:
         """Return what the methods that a REST API serves ask of who calls, but for the questions of browsers.
@@ -414,6 +440,8 @@ class Stand:
                     "api": {**api, "createdDate": "", "rootResourceId": ""},
                     "resources": {each["path"]: each.get("resourceMethods", {}) for each in resources},
                     "answers": self._every("apigateway", "get_gateway_responses", "items", **of),
+                    "models": sorted(each["name"] for each in self._every("apigateway", "get_models", "items", **of)),
+                    "validators": len(self._every("apigateway", "get_request_validators", "items", **of)),
                     "deployments": sorted(each["description"] for each in deployments),
                     "stages": stages,
                     "served": self._served(api["id"]),

@@ -15,7 +15,7 @@ from thampi.aws.rest import account, ensuring, stage_settings, web_acl
 from thampi.aws.rest import found as finding
 from thampi.aws.rest.ensuring import ensure, remove
 from thampi.aws.rest.found import Found, read
-from thampi.aws.rest.tightening import check_bodies, tighten
+from thampi.aws.rest.tightening import check_bodies, tighten, uncheck
 from thampi.aws.rest.wanted import Rest
 from thampi.aws.session import Aws, doing
 
@@ -34,6 +34,7 @@ __all__ = [
     "source_arn",
     "target",
     "tighten",
+    "uncheck",
     "url",
 ]
 

@@ -31,6 +31,19 @@ def tighten(aws: Aws, found: Found, wanted: Rest) -> Ensured[Found]:
         )
 
 
+def uncheck(aws: Aws, found: Found, wanted: Rest) -> None:
+    """Have bodies checked by nothing, unless they are by what is wanted, and change nothing else that is served.
+
+    What a run has written that ended before it was served is made as wanted, but lets nobody in who isn't.
+    """
+    served = found.serves.model if found.serves else None
+    if served not in (None, schemas.name(wanted.validation)):
+        has = replace(wanted, auth=str(found.endpoint.auth), plan=None)
+        loose = tree.checked(tree.hardened(found.tree, aim.make(has)[0]), wanted.project, None)
+        with doing(f"having the REST API {names.api(wanted.project, wanted.stage)} check no bodies"):
+            writing.serve(aws, found, has, loose, found.responses, ())
+
+
 def check_bodies(aws: Aws, found: Found, schema: str) -> bool:
     """Have bodies checked by a schema, and change nothing else; say whether that is so.
 
