@@ -215,6 +215,9 @@ def test_a_setting_needs_no_more_than_is_allowed_when_it_comes_when_it_goes_and_
     stand.before = lambda call: (AWSResponse("", 204, {}, None), {}) if call in UNKNOWN_TO_MOTO else None
     api, added, after = SETTINGS[name]
     calls = set()
+    if api.access_log:
+        role = {"op": "replace", "path": "/cloudwatchRoleArn", "value": "arn:aws:iam::123456789012:role/logs"}
+        stand.clients["apigateway"].update_account(patchOperations=[role])
     if api.waf_acl_arn:
         api = replace(api, waf_acl_arn=_acl(stand))
     stages = [
