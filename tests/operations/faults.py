@@ -145,15 +145,18 @@ def undisturbed(accounts: Stand, case: Case) -> Undisturbed:
     return _KNOWN[id(case)][1]
 
 
-def story(accounts: Stand, case: Case, kind: str, service: str) -> list[str]:
-    """Let each call of a service fail in one way; return what was wrong, a line each."""
+def story(accounts: Stand, case: Case, kind: str, service: str, *, writes_only: bool = False) -> list[str]:
+    """Let each call of a service fail in one way; return what was wrong, a line each.
+
+    Before a read, and after it, a death leaves what the last write has left: `writes_only` spares those.
+    """
     wrong, mended = [], set()
     calls, golden = undisturbed(accounts, case)
     flip = calls.index(case.flip)
     # Where nothing is released, as when only settings change, nothing is tried.
     tried = "lambda.Invoke" not in calls or calls.index("lambda.Invoke") < flip
     assert (tried, calls.count(case.flip)) == (True, case.flips)
-    faults = _faults(calls, kind, service)
+    faults = (each for each in _faults(calls, kind, service) if not (writes_only and ".Get" in each[1].call))
     for first in faults:
         with accounts.account() as stand:
             case.prepare(stand)
