@@ -29,10 +29,13 @@ _OF_DATA = (400, 415, 422)  # only where a body is sent
 # Of what stands in front: https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-responses-types.html
 # and https://repost.aws/knowledge-center/api-gateway-5xx-error.
 _FRONT = {
+    400: "The body is not what the gateway was told that the model takes.",
     403: "The caller may not: the request is not signed, has no key, or is turned away by a rule.",
     404: "There is no such API or stage.",
     413: "The request is larger than the gateway takes.",
-    429: "Too many requests at once: the endpoint's rate limit, or Lambda's concurrency. Try again later.",
+    415: "The gateway takes no body of this type.",
+    429: "Too many requests: over the rate limit of the endpoint or of the caller's key, over the key's quota, or over "
+    "Lambda's concurrency. Try again later.",
     500: "The gateway could not call the function.",
     502: "The function ended without an answer, or ran into its own timeout.",
     503: "The gateway got no answer in the time that it waits, or is overloaded itself.",
@@ -87,6 +90,24 @@ HEADERS: dict[str, Any] = {
     "Allow": {"description": "The methods that the path is for.", "schema": {"type": "string"}},
     "RetryAfter": {"description": "Seconds to wait before the next try.", "schema": {"type": "string"}},
 }
+# Of a prediction, where answers are given again: the header, and what it is here.
+OF_CACHE: dict[str, Any] = {
+    "x-thampi-cache": {
+        "description": "Whether the answer was given before to the same body (`hit`), or is the model's own now.",
+        "schema": {"enum": ["hit", "miss"]},
+    },
+    "age": {"description": "Seconds since the model said it, with a `hit`.", "schema": {"type": "string"}},
+}
+# Of an answer to OPTIONS, where the endpoint itself tells browsers which other sites' pages may call it.
+OF_CORS: dict[str, Any] = {
+    name: {"description": f"For preflights of pages that may call: {what}.", "schema": {"type": "string"}}
+    for name, what in {
+        "access-control-allow-origin": "the origin of the page, or *",
+        "access-control-allow-methods": "the methods that it may use",
+        "access-control-allow-headers": "the headers that it may send",
+        "access-control-max-age": "seconds that the browser keeps this answer",
+    }.items()
+}
 
 
 def components(token: bool) -> dict[str, Any]:
@@ -97,7 +118,8 @@ def components(token: bool) -> dict[str, Any]:
 
 def of(route: Route, token: bool) -> dict[str, Any]:
     """Return the references to all that a route may answer beside a success."""
-    statuses = {405, *_FRONT, *(_OF_DATA if route == "predict" else ()), *((401,) if token else ())}
+    statuses = {405, *_FRONT, *((401,) if token else ())}
+    statuses = statuses | {*_OF_DATA} if route == "predict" else statuses - {*_OF_DATA}
     return {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in sorted(statuses)}
 
 

@@ -23,6 +23,8 @@ from .startup import Startup
 if TYPE_CHECKING:
     from thampi.runtime.calling import Ask
 
+    from .cache import Cache
+    from .cors import Cors
     from .telling import Telling
 
 log = logging.getLogger("thampi")
@@ -32,6 +34,9 @@ _CUT_OFF = 6_000_000
 # Lambda counts all of a response: "Exceeded maximum allowed payload size (6291556 bytes)".
 _LARGEST_ANSWER = 6_291_556
 _ROOM = 64 * 1024  # for status and headers
+# As a text in JSON a body gets longer, at most twice as long: one of this size gets through in any case.
+_SURELY_PASSES = _LARGEST_ANSWER // 2 - _ROOM
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class Invocation(Protocol):
@@ -53,6 +58,7 @@ class Application:
         self._journal = journal.Journal(settings, write)
         self._cold = not settings.waits_for_init
         self._telling: Telling | None = None
+        self._cors, self._cache = _cors(settings), _cache(settings)
 
     def handle(self, event: Any, invocation: Invocation) -> Any:
         """Answer one event: a proxy response for a proxy event, the body itself (bytes) for a direct one."""
@@ -74,7 +80,7 @@ class Application:
 
     def _http(self, request: Request, invocation: Invocation, began: float) -> dict[str, Any]:
         """Answer a request; whatever goes wrong is an answer, too."""
-        request_id = invocation.aws_request_id
+        request_id, cors = invocation.aws_request_id, self._cors
         headers = {"content-type": "application/json", "x-request-id": request_id}
         route = routes.find(request, self._settings.name)
         try:
@@ -83,13 +89,14 @@ class Application:
             refusal = _refusal(error, request_id)
             status, body = refusal.status, refusal.body(request_id)
             headers |= refusal.headers
+        if cors is not None and cors.add(request, headers):
+            status, body = 204, b""  # a preflight, also to a path that isn't there
         response = events.write(request, status, body, headers)
-        # As a text in JSON a body gets longer, at most twice as long.
-        if len(body) > _LARGEST_ANSWER // 2 - _ROOM and (size := events.size_of(response, body)) > _LARGEST_ANSWER:
+        if len(body) > _SURELY_PASSES and (size := events.size_of(response, body)) > _LARGEST_ANSWER:
             refusal = _answer_too_large(size)
             status = refusal.status
             response = events.write(request, status, refusal.body(request_id), headers)
-        self._note(request_id, route or "none", status, began)
+        self._note(request_id, route or "none", status, began, headers)
         return response
 
     def _direct(self, event: Any, invocation: Invocation, began: float) -> bytes:
@@ -112,6 +119,8 @@ class Application:
         refusal = Refusal(413, "too_large", "the request has more than 6 MB, and Lambda takes no more")
         self._note(request_id, "none", refusal.status, began)
         headers = {"content-type": "application/json", "x-request-id": request_id}
+        if self._cors is not None:
+            headers |= self._cors.for_anyone
         return {
             "statusCode": refusal.status,
             "headers": headers,
@@ -119,9 +128,12 @@ class Application:
             "isBase64Encoded": False,
         }
 
-    def _note(self, request_id: str, route: str, status: int, began: float) -> None:
+    def _note(
+        self, request_id: str, route: str, status: int, began: float, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> None:
         latency_ms = (time.perf_counter() - began) * 1000
-        self._journal.note(request_id, route, status, latency_ms, self._cold)
+        hit = None if self._cache is None else headers.get(self._cache.header) == "hit"
+        self._journal.note(request_id, route, status, latency_ms, self._cold, hit)
         self._cold = False
 
     def _respond(
@@ -139,10 +151,21 @@ class Application:
         if request.method == "OPTIONS":
             headers["allow"] = ", ".join(allowed)
             return 204, b""
+        if route == "predict" and self._cache is not None:
+            return 200, self._remembered(self._cache, request, invocation, headers)
         if route == "predict":
             data = payload.data_of(payload.json_of(request, self._settings.max_body_bytes))
             return 200, self._predict(data, request.headers, invocation)
         return 200, self._ping() if route == "ping" else self._told(route, request, headers)
+
+    def _remembered(self, cache: "Cache", request: Request, invocation: Invocation, headers: dict[str, str]) -> bytes:
+        """Return what the model said to the same body before, or says now. A body is refused as it would be without."""
+        body = payload.body_of(request, self._settings.max_body_bytes)
+
+        def ask() -> bytes:
+            return self._predict(payload.data_of(payload.value_of(body)), request.headers, invocation)
+
+        return cache.answer(body, request.headers, headers, ask)
 
     def _predict_directly(self, data: Any, invocation: Invocation) -> bytes:
         """Return what a direct caller gets; refuse an answer that Lambda would not let through."""
@@ -208,6 +231,25 @@ class Application:
 
     def _properties(self) -> dict[str, Any]:
         return self._startup.about().properties(self._settings.served_time_utc)
+
+
+def _cors(settings: Settings) -> "Cors | None":
+    """Return who of other sites may read our answers, where a gateway in front doesn't say it."""
+    if not settings.cors:
+        return None
+    from . import cors
+
+    return cors.read(settings.cors)
+
+
+def _cache(settings: Settings) -> "Cache | None":
+    """Return the place for answers that are given again, where the project wants that."""
+    if not settings.cache_ttl_s:
+        return None
+    from .cache import Cache
+
+    # What Lambda might not let through is made anew each time: it may be a 413 in the end.
+    return Cache(settings.cache_ttl_s, settings.cache_bytes, _SURELY_PASSES)
 
 
 def _answer_too_large(size: int) -> Refusal:

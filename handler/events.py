@@ -98,7 +98,9 @@ def _prefix(context: Mapping[str, Any]) -> str:
     """Return what may stand before our path.
 
     The path of an HTTP API begins with its stage, unless that is $default; that of a REST API doesn't. Behind a custom
-    domain it may begin with the mapping, which no field of the event names, or with the stage, or with both.
+    domain that of a REST API, and of payload 1.0, begins with the domain's mapping, which may have several segments
+    and which no field of the event names; that of payload 2.0 has the stage there and not the mapping:
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html.
     """
     domain = str(context.get("domainName") or "")
     if domain and ".execute-api." not in domain and ".lambda-url." not in domain:

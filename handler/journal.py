@@ -23,7 +23,7 @@ _METRICS = [
     {"Name": "latency_ms", "Unit": "Milliseconds"},
     {"Name": "cold_start", "Unit": "Count"},
 ]
-_DIRECTIVES = [{"Namespace": NAMESPACE, "Dimensions": [["function", "version"]], "Metrics": _METRICS}]
+_OF_CACHE = [{"Name": "cache_hits", "Unit": "Count"}]  # each metric costs money: only where answers are kept
 _STDOUT = 1
 
 
@@ -38,15 +38,22 @@ class Journal:
             "name": settings.name,
             "stage": settings.stage,
         }
-        self._same = b",%b},%b" % (_members({"CloudWatchMetrics": _DIRECTIVES}), _members(about))
+        metrics = [*_METRICS, *(_OF_CACHE if settings.cache_ttl_s else ())]
+        directives = [{"Namespace": NAMESPACE, "Dimensions": [["function", "version"]], "Metrics": metrics}]
+        self._same = b",%b},%b" % (_members({"CloudWatchMetrics": directives}), _members(about))
 
-    def note(self, request_id: str, route: str, status: int, latency_ms: float, cold_start: bool) -> None:
-        """Write the line of one request; a log that is gone must cost no answer."""
+    def note(
+        self, request_id: str, route: str, status: int, latency_ms: float, cold_start: bool, hit: bool | None = None
+    ) -> None:
+        """Write the line of one request; a log that is gone must cost no answer.
+
+        `hit` is whether its answer was one that had been kept; None where none is.
+        """
         line = b'{"_aws":{"Timestamp":%d%b,"request_id":%b,%b,"latency_ms":%.3f}\n' % (
             time.time_ns() // 1_000_000,
             self._same,
             orjson.dumps(request_id),
-            _outcome(route, status, cold_start),
+            _outcome(route, status, cold_start, hit),
             latency_ms,
         )
         try:  # noqa: SIM105 - each request would pay for contextlib's way to say it
@@ -56,7 +63,7 @@ class Journal:
 
 
 @lru_cache(maxsize=64)
-def _outcome(route: str, status: int, cold_start: bool) -> bytes:
+def _outcome(route: str, status: int, cold_start: bool, hit: bool | None) -> bytes:
     """Render what all requests that went the same way have in common."""
     return _members(
         {
@@ -67,6 +74,7 @@ def _outcome(route: str, status: int, cold_start: bool) -> bytes:
             "status_4xx": int(400 <= status < 500),
             "status_5xx": int(status >= 500),
             "cold_start": int(cold_start),
+            **({} if hit is None else {"cache_hits": int(hit)}),
         }
     )
 

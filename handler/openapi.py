@@ -48,14 +48,16 @@ def place(request: Request, stage: str) -> Place:
     """Tell where the caller of `openapi.json` is.
 
     The host is named where it is certain to lead back: not on this machine (the stage `local`, `thampi run`), where
-    what plays AWS is reached by another one than the event says.
+    what plays AWS is reached by another one than the event says, and not behind a custom domain of an HTTP API or a
+    function URL, whose events don't have the domain's mapping.
     """
     segments = [segment for segment in _whole_path(request).split("/") if segment]
     *before, name, _ = segments
     host, proto = request.headers.get("host", ""), request.headers.get("x-forwarded-proto", "https")
     known = request.context.get("domainName") or ("elb" in request.context and host)
     servers = [".."]
-    if known and known == host and stage != "local":
+    whole = request.shape != "v2" or request.prefix != "*"
+    if whole and known and known == host and stage != "local":
         servers.insert(0, "/".join([f"{proto}://{host}", *before]))
     return Place(name, tuple(servers), _schemes(request))
 
@@ -106,10 +108,10 @@ def _document(about: About, settings: Settings, at: Place) -> dict[str, Any]:
         },
         "servers": [{"url": url} for url in at.servers],
         "paths": {
-            f"/{at.name}/predict": _path("predict", at, _predict(about)),
-            f"/{at.name}/ping": _path("ping", at, _success("Ping")),
-            f"/{at.name}": _path("about", at, _about(settings)),
-            f"/{at.name}/{_FILE}": _path("openapi", at, _success({"type": "object"})),
+            f"/{at.name}/predict": _path("predict", at, settings, _predict(about, settings)),
+            f"/{at.name}/ping": _path("ping", at, settings, _success("Ping")),
+            f"/{at.name}": _path("about", at, settings, _about(settings)),
+            f"/{at.name}/{_FILE}": _path("openapi", at, settings, _success({"type": "object"})),
         },
         "components": {
             "schemas": _schemas(about),
@@ -124,7 +126,7 @@ def _document(about: About, settings: Settings, at: Place) -> dict[str, Any]:
     return found
 
 
-def _path(route: Route, at: Place, said: dict[str, Any]) -> dict[str, Any]:
+def _path(route: Route, at: Place, settings: Settings, said: dict[str, Any]) -> dict[str, Any]:
     """Return what one path takes, a method each; `said` is the one that the path is for."""
     token = "token" in at.schemes
     first, *others = METHODS[route]
@@ -140,7 +142,8 @@ def _path(route: Route, at: Place, said: dict[str, Any]) -> dict[str, Any]:
             }
         else:
             allowed = _bodiless("The header `allow` names the methods that the path is for.")
-            allowed["headers"]["allow"] = {"$ref": "#/components/headers/Allow"}
+            allowed["headers"] |= {"allow": {"$ref": "#/components/headers/Allow"}}
+            allowed["headers"] |= answers.OF_CORS if settings.cors else {}
             operation |= {"summary": "Say which methods the path is for", "responses": {"204": allowed}}
         operation["responses"] = operation["responses"] | _refusals(route, method, token)
         made[method.lower()] = operation
@@ -174,8 +177,9 @@ def _about(settings: Settings) -> dict[str, Any]:
     return made
 
 
-def _predict(about: About) -> dict[str, Any]:
+def _predict(about: About, settings: Settings) -> dict[str, Any]:
     made = _success("Answer")
+    made["responses"]["200"]["headers"] |= answers.OF_CACHE if settings.cache_ttl_s else {}
     body: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Request"}}
     if about.example is not None:
         body["examples"] = {"saved": {"summary": "Saved with the model", "value": {"data": about.example}}}

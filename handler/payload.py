@@ -11,6 +11,11 @@ from .settings import MIB
 
 def json_of(request: Request, max_bytes: int) -> Any:
     """Return the request's body as a value; refuse what is too large, empty, of another type, or not JSON."""
+    return value_of(body_of(request, max_bytes))
+
+
+def body_of(request: Request, max_bytes: int) -> bytes:
+    """Return the request's body as it came; refuse what is too large, empty, or of another type than JSON."""
     body = request.body
     if body is None:
         raise Refusal(400, "not_json", "the body can't be read: it is no text, or marked as base64 and isn't")
@@ -21,6 +26,11 @@ def json_of(request: Request, max_bytes: int) -> Any:
         raise Refusal(400, "not_json", 'the body is empty: send {"data": …}')
     if request.headers.get("content-type") != "application/json" or "content-encoding" in request.headers:
         _check_type(request)
+    return body
+
+
+def value_of(body: bytes) -> Any:
+    """Return what a body says; refuse one that is not JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -27,10 +27,14 @@ class Settings:
     from_snapshot: bool = False  # it is to become one, and what requests meet is made of it
     memory_mb: int = 0  # what the environment may hold; 0: nobody said
     page: bool = True  # browsers get the page to try the model
+    cors: str = ""  # which other sites' pages may call, where no gateway says it: JSON, for `cors.read`; empty: none
+    cache_ttl_s: int = 0  # how long an answer is given again to the same body; 0: never
+    cache_bytes: int = 0  # what such answers may take, all together
 
 
 def read(environ: Mapping[str, str]) -> Settings:
     """Read the settings; everything has a default, so that a plain `docker run` answers."""
+    cache_ttl_s, cache_mb = _cache(environ.get("THAMPI_CACHE", ""))
     return Settings(
         model=environ.get("THAMPI_MODEL") or "/opt/model",
         manifest_sha256=environ.get("THAMPI_MANIFEST_SHA256", ""),
@@ -43,6 +47,9 @@ def read(environ: Mapping[str, str]) -> Settings:
         files=_files(environ.get("THAMPI_FILES", "")),
         memory_mb=_whole(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")),
         page=_page(environ.get("THAMPI_PAGE") or "true"),
+        cors=environ.get("THAMPI_CORS", ""),
+        cache_ttl_s=cache_ttl_s,
+        cache_bytes=cache_mb * MIB,
         waits_for_init=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
         in ("provisioned-concurrency", "snap-start"),
         from_snapshot=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
@@ -60,13 +67,30 @@ def _max_body_bytes(text: str) -> int:
 
 
 def _files(text: str) -> dict[str, int]:
+    return _numbers("THAMPI_FILES", text, "model-1a2b3c4d.pkl=8121")
+
+
+def _cache(text: str) -> tuple[int, int]:
+    """Return how many seconds an answer is kept, and how many megabytes they may take; 0, 0 when none is."""
+    like = "ttl_s=60,size_mb=64"
+    found = _numbers("THAMPI_CACHE", text, like)
+    if text and (set(found) != {"ttl_s", "size_mb"} or 0 in found.values()):
+        raise _not_numbers("THAMPI_CACHE", text, like)
+    return found.get("ttl_s", 0), found.get("size_mb", 0)
+
+
+def _numbers(variable: str, text: str, like: str) -> dict[str, int]:
     found = {}
     for each in filter(None, text.split(",")):
-        name, _, size = each.partition("=")
-        if not name or not size.isdecimal():
-            raise ConfigError(f"THAMPI_FILES is {text!r}", hint="`thampi push` sets it, like model-1a2b3c4d.pkl=8121")
-        found[name] = int(size)
+        name, _, number = each.partition("=")
+        if not name or not number.isdecimal():
+            raise _not_numbers(variable, text, like)
+        found[name] = int(number)
     return found
+
+
+def _not_numbers(variable: str, text: str, like: str) -> ConfigError:
+    return ConfigError(f"{variable} is {text!r}", hint=f"`thampi push` sets it, like {like}")
 
 
 def _page(text: str) -> bool:

@@ -197,8 +197,19 @@ def test_what_is_checked_and_what_comes_out_have_the_same_keys():
     assert set(tables.Project.model_fields) - {"stages"} - beside == stage_keys
     assert set(tables.StageTable.model_fields) - beside == stage_keys - {"name", "model_dir", "build"}
     assert set(tables.BuildTable.model_fields) == {each.name for each in dataclasses.fields(Build)}
-    assert set(tables.ApiTable.model_fields) == {each.name for each in dataclasses.fields(Api)}
-    assert set(tables.VpcTable.model_fields) == {each.name for each in dataclasses.fields(Vpc)}
+    made_of = {
+        "vpc": Vpc,
+        "api": Api,
+        "api.plan": config.Plan,
+        "api.jwt": config.Jwt,
+        "api.cors": config.Cors,
+        "api.cache": config.AnswerCache,
+        "api.domain": config.Domain,
+        "api.routes.predict": config.Limit,
+    }
+    for place, made_of_it in made_of.items():
+        table = tables.at(tables.StageTable, place.split("."))
+        assert set(tables.keys(table)) == {each.name for each in dataclasses.fields(made_of_it)}
 
 
 def test_paths_are_meant_from_the_folder_of_the_file(load, tmp_path, monkeypatch):
@@ -517,8 +528,8 @@ OFTEN = 'should be like "rate(4 minutes)", "rate(1 hour)" or "cron(0/4 7-18 ? * 
         (
             in_stage('auth = "key"'),
             "stages.staging.auth",
-            'should be "none" (anyone who knows the URL may call it) or "iam" (callers sign with AWS credentials), '
-            'is "key"',
+            'should be "none" (anyone who knows the URL may call it), "iam" (callers sign with AWS credentials), '
+            '"api_key" (callers have a key of `thampi keys`) or "jwt" (callers bring a token), is "key"',
         ),
         (in_stage("auth = false"), "stages.staging.auth", "should be text in quotes, is false"),
         (in_stage('profile = ""'), "stages.staging.profile", 'should not be empty, is ""'),
@@ -853,7 +864,12 @@ def test_auth_that_is_written_twice_in_one_table_and_differs_is_a_mistake(mistak
 @pytest.mark.parametrize(
     ("line", "path", "words"),
     [
-        ('api.type = "rest"', "type", 'should be "http" (an HTTP API of API Gateway) or "url" (a function URL: no '),
+        (
+            'api.type = "soap"',
+            "type",
+            'should be "http" (an HTTP API of API Gateway), "rest" (a REST API: keys, plans, a firewall, mocks) or '
+            '"url" (a function URL: no gateway, and 15 minutes to answer), is "soap"',
+        ),
         ("api.page = 1", "page", "should be true or false, is 1"),
         ('api.auht = "iam"', "auht", "unknown key, did you mean `auth`?"),
         ("api.memory_mb = 1024", "memory_mb", "unknown key here, it belongs in a stage"),

@@ -53,6 +53,7 @@ def test_the_tags_of_a_live_thing_never_change():
 
 def test_the_mark_of_a_bucket_that_we_made_never_changes():
     assert names.bucket_tags() == {"thampi:bucket": "made"}
+    assert names.domain_tags() == {"thampi:domain": "made"}
 
 
 def test_what_the_stages_share_is_tagged_with_the_project_only():

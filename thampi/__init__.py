@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from thampi.client import InvalidDataError as InvalidDataError
     from thampi.client import LostAnswerError as LostAnswerError
     from thampi.client import ModelFailedError as ModelFailedError
+    from thampi.client import QuotaExceededError as QuotaExceededError
     from thampi.client import RefusedError as RefusedError
     from thampi.client import ThrottledError as ThrottledError
     from thampi.client import TimedOutError as TimedOutError
@@ -34,6 +35,7 @@ _OF_THE_CLIENT = (
     "InvalidDataError",
     "LostAnswerError",
     "ModelFailedError",
+    "QuotaExceededError",
     "RefusedError",
     "ThrottledError",
     "TimedOutError",

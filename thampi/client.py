@@ -18,6 +18,7 @@ from thampi.asking.failures import (
     InvalidDataError,
     LostAnswerError,
     ModelFailedError,
+    QuotaExceededError,
     RefusedError,
     ThrottledError,
     TimedOutError,
@@ -35,6 +36,7 @@ __all__ = [
     "InvalidDataError",
     "LostAnswerError",
     "ModelFailedError",
+    "QuotaExceededError",
     "RefusedError",
     "ThrottledError",
     "TimedOutError",
@@ -67,8 +69,9 @@ class Client:
         """Get ready to ask the model at `url`, or at the endpoint of `stage`; nothing is asked yet.
 
         `url` is what `thampi push` prints, with or without /predict. `stage` is one of the thampi.toml in this folder
-        or above: its URL is looked up at AWS, and requests are signed, or carry the token of the variable THAMPI_TOKEN
-        unless `token` is given, when the endpoint wants that.
+        or above: its URL is looked up at AWS, and requests are signed, or carry what callers are given when the
+        endpoint wants that: a key (THAMPI_API_KEY, or one of the stage that AWS tells), or a token (THAMPI_TOKEN).
+        What is given as `api_key` or `token` goes before.
         `api_key` is sent as x-api-key; `token` as a bearer token, or asked for one at each request, if it can be
         called. `sign` signs requests to a `url` with AWS credentials, those of `profile` or those that boto3 finds.
         `timeout_s` is how long nothing may come of an answer: without it, as long as the endpoint could take.
@@ -91,7 +94,7 @@ class Client:
         self._given |= {"profile": profile, "timeout_s": timeout_s, "idempotent": idempotent}
         keys = _keys(api_key, token)
         if stage is not None:
-            url, authorize, timeout_s = _of_stage(stage, sign, timeout_s, has_token=token is not None)
+            url, authorize, timeout_s = _of_stage(stage, sign, timeout_s, is_given=bool(api_key or token))
         else:
             authorize = _signing(url or "", profile) if sign else openly
         self._asker = Asker(url or "", _both(authorize, keys), timeout_s=timeout_s, idempotent=idempotent)
@@ -149,7 +152,7 @@ class Client:
         return f"thampi.Client({self.url!r})"
 
 
-def _of_stage(name: str, sign: bool, timeout_s: float | None, *, has_token: bool) -> tuple[str, Authorize, float]:
+def _of_stage(name: str, sign: bool, timeout_s: float | None, *, is_given: bool) -> tuple[str, Authorize, float]:
     """Return what asking a stage's endpoint needs; only this needs the project's settings and AWS."""
     from thampi import config
     from thampi.operations import place, predict
@@ -158,7 +161,7 @@ def _of_stage(name: str, sign: bool, timeout_s: float | None, *, has_token: bool
         raise ConfigError("a stage's endpoint says itself whether requests are signed", hint="leave `sign` out")
     stage = config.load(config.find(Path.cwd()), name, flags={}, environ=os.environ)
     there = place.find(stage, environ=os.environ, say=_unsaid)
-    found = predict.reach(stage, there, None if has_token else os.environ)
+    found = predict.reach(stage, there, None if is_given else os.environ)
     return found.url, found.authorize, found.timeout_s if timeout_s is None else timeout_s
 
 

@@ -78,6 +78,11 @@ def bucket_tags() -> dict[str, str]:
     return {"thampi:bucket": "made"}
 
 
+def domain_tags() -> dict[str, str]:
+    """Make the tags of a custom domain that we made; it may serve several projects and stages."""
+    return {"thampi:domain": "made"}
+
+
 def tags(project: str, stage: str | None) -> dict[str, str]:
     """Make the tags that say what is ours; None for what the stages share."""
     ours = {"thampi:project": project}

@@ -4,6 +4,7 @@ Shared by all workers of a run: the first that needs a thing makes it, the other
 """
 
 import contextlib
+import ipaddress
 import json
 import os
 import secrets
@@ -29,6 +30,15 @@ LIKE_LAMBDA = ("--read-only", "--tmpfs=/tmp", "--user=993", "-m=512m")
 def client():
     """The docker that thampi itself would use."""
     return docker_client.find(os.environ)
+
+
+@pytest.fixture(scope="session")
+def bridge(client):
+    """This machine's address on the engine's bridge, where builds and containers reach it."""
+    shown = client.run("network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}")
+    (network, *_) = json.loads(shown.stdout)
+    # An engine that has never been started again doesn't tell the gateway: it is the network's first address.
+    return network.get("Gateway") or str(next(ipaddress.ip_network(network["Subnet"]).hosts()))
 
 
 @pytest.fixture(scope="session")

@@ -263,14 +263,13 @@ class Channel(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def served(channel, client):
+def served(channel, bridge):
     """The channel behind HTTP, where builds can reach it: its URL, and the server."""
-    shown = client.run("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
     handler = functools.partial(Channel, directory=str(channel))
     with http.server.ThreadingHTTPServer(("0.0.0.0", 0), handler) as server:
         server.requests, server.spoilt = [], {}
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://{shown.stdout.strip()}:{server.server_port}", server
+        yield f"http://{bridge}:{server.server_port}", server
         server.shutdown()
 
 

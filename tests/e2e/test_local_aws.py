@@ -199,10 +199,9 @@ def listening(pid):
 # ------------------------------------------------------------------------------------------------------- who may ask
 
 
-def test_it_listens_on_loopback_and_the_engines_bridge_and_nowhere_else(aws, environ, engine):
+def test_it_listens_on_loopback_and_the_engines_bridge_and_nowhere_else(aws, environ, bridge):
     status = cloud.status(environ)
     port = int(environ["THAMPI_LOCAL_PORT"])
-    bridge = engine.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
     assert listening(status.pid) == {("127.0.0.1", port), (bridge, port)}
     assert set(status.addresses) == {f"127.0.0.1:{port}", f"{bridge}:{port}"}
 

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import hashlib
 import io
-import json
 import mmap
 import os
 import secrets
@@ -112,11 +111,10 @@ class _Answer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def index(client):
+def index(bridge):
     """An index on the engine's bridge, where builds reach this machine."""
-    shown = client.run("network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}")
     names = [f"private_{way}_{secrets.token_hex(4)}" for way in ("file", "variable", "conf", "netrc")]
-    with Index(json.loads(shown.stdout)[0]["Gateway"], names) as server:
+    with Index(bridge, names) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()

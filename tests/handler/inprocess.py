@@ -121,6 +121,21 @@ class Reply:
         return error
 
 
+def behind_a_domain(mapping: str, path: str = "/iris/predict", method: str = "POST") -> dict[str, Any]:
+    """Return the event of a REST API that was asked by its custom domain, with the mapping before the path.
+
+    As in https://github.com/aws/serverless-java-container/issues/112: both paths begin with the mapping, and neither
+    with the stage; `resource` and `pathParameters` are those of the API alone.
+    """
+    made = event("rest-v1", path, method, **({} if method == "POST" else {"body": None}))
+    whole = f"/{mapping}{path}" if mapping else path
+    domain = {"domainName": "models.example.com", "domainPrefix": "models"}
+    made["requestContext"] |= {"path": whole, "httpMethod": method} | domain
+    made["headers"]["Host"] = domain["domainName"]
+    made["multiValueHeaders"]["Host"] = [domain["domainName"]]
+    return made | {"path": whole, "pathParameters": {"proxy": path.removeprefix("/")}}
+
+
 def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is no JSON")
 

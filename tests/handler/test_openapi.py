@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from handler import answers, openapi, routes, schemas
 from tests.handler import flowers
-from tests.handler.inprocess import SHAPES, Tells, event, sample, serve
+from tests.handler.inprocess import SHAPES, Tells, behind_a_domain, event, sample, serve
 from thampi import BadRequest
 from thampi.errors import BundleError
 
@@ -211,11 +211,23 @@ def test_the_servers_are_the_one_that_the_caller_reached_and_where_the_document_
     assert [each["url"] for each in document(shape=shape)["servers"]] == [server, ".."]
 
 
-def test_behind_a_custom_domain_the_mapping_is_part_of_the_server():
+@pytest.mark.parametrize(
+    ("mapping", "server"),
+    [
+        ("", "https://models.example.com"),
+        ("ml", "https://models.example.com/ml"),
+        ("models/iris", "https://models.example.com/models/iris"),
+    ],
+)
+def test_behind_a_custom_domain_the_mapping_is_part_of_the_server(mapping, server):
+    made = behind_a_domain(mapping, "/iris/openapi.json", "GET")
+    assert [each["url"] for each in document(made=made)["servers"]] == [server, ".."]
+
+
+def test_behind_a_custom_domain_of_an_http_api_whose_events_lack_the_mapping_no_host_is_named():
     made = event("http-api-v2", "/iris/openapi.json", "GET", body=None)
-    made["rawPath"] = "/ml/flowers/iris/openapi.json"
     made["requestContext"]["domainName"] = made["headers"]["host"] = "models.example.com"
-    assert document(made=made)["servers"][0]["url"] == "https://models.example.com/ml/flowers"
+    assert document(made=made)["servers"] == [{"url": ".."}]
 
 
 def test_a_host_that_is_not_the_endpoints_own_is_not_believed():

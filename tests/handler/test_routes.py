@@ -1,7 +1,7 @@
 import pytest
 
 from handler import events, routes
-from tests.handler.inprocess import SHAPES, event, sample
+from tests.handler.inprocess import SHAPES, behind_a_domain, event, sample
 
 
 def route(path, prefix="", name="iris"):
@@ -62,6 +62,31 @@ def test_behind_a_custom_domain_a_mapping_of_any_length_is_taken_off(path):
     made = sample("http-api-v2")
     made["rawPath"] = path
     made["requestContext"]["domainName"] = "models.example.com"
+    assert routes.find(events.read(made), "iris") == "predict"
+
+
+@pytest.mark.parametrize(
+    "mapping", ["", "ml", "models/iris", "models/v1/flowers", "iris", "iris/iris", "predict", "iris/ping"]
+)
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [("/iris/predict", "predict"), ("/iris/ping", "ping"), ("/iris", "about"), ("/iris/openapi.json", "openapi")],
+)
+def test_the_mapping_of_a_rest_apis_domain_is_taken_off_whatever_it_is_called(mapping, path, wanted):
+    assert routes.find(events.read(behind_a_domain(mapping, path)), "iris") == wanted
+
+
+@pytest.mark.parametrize("path", ["/models/iris/rose/predict", "/models/iris/train", "/models/iris/iris/predict/now"])
+def test_behind_a_mapping_what_is_not_ours_is_still_not_ours(path):
+    made = behind_a_domain("models/iris")
+    made["path"] = made["requestContext"]["path"] = path
+    assert routes.find(events.read(made), "iris") is None
+
+
+def test_behind_a_custom_domain_an_http_api_has_its_stage_before_our_path_and_not_the_mapping():
+    made = sample("http-api-v2")
+    made["requestContext"]["domainName"] = made["headers"]["host"] = "models.example.com"
+    assert made["rawPath"] == "/staging/iris/predict"
     assert routes.find(events.read(made), "iris") == "predict"
 
 

@@ -12,7 +12,7 @@ import pytest
 from docker import types
 
 from thampi.local.ministack_server import __main__ as server
-from thampi.local.ministack_server import apis, functions, keeping, relay
+from thampi.local.ministack_server import apis, functions, keeping, relay, rest_apis
 
 
 def lambda_service(functions=("f",), pool=()):
@@ -51,6 +51,53 @@ def test_what_is_provisioned_is_listed_by_version():
     assert read("f", None) == {"ProvisionedConcurrencyConfigs": [{"FunctionArn": f"{service._func_arn('f')}:3", **one}]}
     assert read("g", None) == {"ProvisionedConcurrencyConfigs": []}
     assert (read("f", "3"), read("nobody", None)) == ("f 3", "nobody None")
+
+
+def gateway_service():
+    """What rest_apis.py touches of ministack's apigateway_v1."""
+    service = SimpleNamespace(
+        _usage_plans={"p": {"id": "p", "apiStages": [{"apiId": "a", "stage": "s"}]}},
+        _usage_plan_keys={"p": {"k": {}, "l": {}}, "q": {"k": {}}},
+        updated=[],
+        deleted=[],
+    )
+    service._update_usage_plan = lambda plan_id, data: service.updated.append((plan_id, data["patchOperations"]))
+    service._delete_api_key = service.deleted.append
+    return service
+
+
+def test_a_plan_holds_the_stages_that_are_added_to_it_and_not_those_that_are_removed():
+    service = gateway_service()
+    rest_apis.hold_stages(service)
+    other = {"op": "replace", "path": "/quota/limit", "value": "5"}
+    add = {"op": "add", "path": "/apiStages", "value": "b:s"}
+    for _ in range(2):
+        service._update_usage_plan("p", {"patchOperations": [other, add]})
+    assert service._usage_plans["p"]["apiStages"] == [{"apiId": "a", "stage": "s"}, {"apiId": "b", "stage": "s"}]
+    service._update_usage_plan("p", {"patchOperations": [{"op": "remove", "path": "/apiStages", "value": "a:s"}]})
+    assert service._usage_plans["p"]["apiStages"] == [{"apiId": "b", "stage": "s"}]
+    service._update_usage_plan("nobody", {"patchOperations": [add]})
+    assert service.updated == [("p", [other]), ("p", [other]), ("p", []), ("nobody", [])]
+
+
+def test_a_key_that_is_deleted_is_in_no_plan():
+    service = gateway_service()
+    rest_apis.forget_keys(service)
+    service._delete_api_key("k")
+    assert (service._usage_plan_keys, service.deleted) == ({"p": {"l": {}}, "q": {}}, ["k"])
+
+
+def test_a_method_asks_for_a_key_or_does_not_as_the_text_says():
+    service, heard = SimpleNamespace(), []
+    service._update_method = lambda api, resource, method, data: heard.append((api, resource, method, data))
+    rest_apis.ask_for_keys(service)
+    other = {"op": "replace", "path": "/authorizationType", "value": "NONE"}
+    for said in ("true", "false"):
+        asked = {"op": "replace", "path": "/apiKeyRequired", "value": said}
+        service._update_method("a", "r", "ANY", {"patchOperations": [asked, other]})
+    assert [each[:3] for each in heard] == [("a", "r", "ANY")] * 2
+    assert [each[3]["patchOperations"][0]["value"] for each in heard] == [True, False]
+    assert [each[3]["patchOperations"][1] for each in heard] == [other] * 2
 
 
 def api_gateway(stage):

@@ -1,6 +1,7 @@
 """What is decided of an image before any engine works: from the files of a project and thampi.lock."""
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,7 +106,9 @@ def test_without_docker_this_machine_is_asked_for_the_same_requirements(stage):
     wanted = stage()
     (wanted.project_dir / "requirements.txt").write_text("-c held.txt\n--extra-index-url https://one/simple\nsix\n")
     (wanted.project_dir / "held.txt").write_text("six<2\n")
-    libraries = build.libraries(wanted, environ={"HOME": str(wanted.project_dir)})
+    # Nothing of the pip.conf of whoever runs the tests.
+    environ = {"HOME": str(wanted.project_dir), "PIP_CONFIG_FILE": os.devnull}
+    libraries = build.libraries(wanted, environ=environ)
     assert "--extra-index-url https://one/simple" in libraries.requirements
     assert "six" in libraries.requirements
     assert libraries.constraints == ("six<2",)

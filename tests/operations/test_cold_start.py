@@ -105,6 +105,7 @@ def took(seconds):
         (20.4, {}, "took 20.4 s, and callers get an error after 29 s"),  # 0.7 of it
         (28.0, {"timeout_s": 30}, "after 30 s"),
         (8.0, {"timeout_s": 10}, "after 10 s"),
+        (28.0, {"api": Api(type="rest"), "timeout_s": 29}, "after 29 s"),
         (28.0, {"api": Api(type="url"), "timeout_s": 60}, None),
         (50.0, {"api": Api(type="url"), "timeout_s": 60}, "after 60 s"),
         (700.0, {"api": Api(type="url"), "timeout_s": 900}, "after 900 s"),
@@ -127,6 +128,9 @@ def test_where_the_log_says_nothing_the_trial_was_a_cold_start():
         ({"memory_mb": 8192}, ["memory_mb = 10240"], []),
         ({"memory_mb": 10240, "keep_warm": "rate(4 minutes)"}, ['api.type = "url"'], ["memory_mb", "keep_warm"]),
         ({"api": Api(type="url")}, ["a longer timeout_s"], ["api.type"]),
+        ({"api": Api(type="rest")}, ['api.type = "url" with a longer timeout_s'], []),
+        ({"api": Api(type="rest", auth="api_key")}, ["keep_warm"], ["api.type", "timeout_s"]),
+        ({"api": Api(type="rest", tracing=True), "timeout_s": 20}, ["a longer timeout_s"], ["api.type"]),
         ({"api": Api(type="url"), "timeout_s": 900}, ["keep_warm"], ["timeout_s"]),
         (
             {"api": Api(type="url"), "timeout_s": 900, "memory_mb": 10240, "keep_warm": "rate(4 minutes)"},

@@ -16,7 +16,9 @@ from thampi.operations import init
 from thampi.operations.init import Answers
 
 ANSWERS = Answers(name="iris", bucket="thampi-store", profile="work", region="eu-central-1")
-COMMENTED = re.compile(r"^# (?=\w+ = )", re.MULTILINE)
+COMMENTED = re.compile(r"^# (?=[\w.]+ = )", re.MULTILINE)
+# The heads of what only some endpoints take: `# With type "http" and auth = "jwt", …:`.
+ONLY_WITH = re.compile(r"(?=^# With type )", re.MULTILINE)
 EXAMPLE = shipped.folder() / "examples" / "iris"
 
 
@@ -62,23 +64,54 @@ def test_both_stages_have_what_a_model_needs(tmp_path):
     assert load(tmp_path).log_retention_days < load(tmp_path, "production").log_retention_days
 
 
-def test_every_line_that_is_commented_out_loads_when_it_is_not(tmp_path):
+def uncommented(text, kind, auth):
+    """Take the comments away that an endpoint of this type takes."""
+    always, *parts = ONLY_WITH.split(text)
+    parts[-1], rest = parts[-1].split("[stages.production]")
+    text, count = COMMENTED.subn("", always)
+    for part in parts:
+        head = part.partition("\n")[0]
+        is_it = f'"{kind}"' in head and ("auth =" not in head or f'auth = "{auth}"' in head)
+        text += COMMENTED.sub("", part) if is_it else part
+    text = re.sub('^type = "http"', f'type = "{kind}"', text, flags=re.MULTILINE)
+    return re.sub('^auth = "none"', f'auth = "{auth}"', text, flags=re.MULTILINE) + "[stages.production]" + rest, count
+
+
+@pytest.mark.parametrize(("kind", "auth"), [("http", "jwt"), ("rest", "api_key"), ("url", "iam")])
+def test_every_line_that_is_commented_out_loads_when_it_is_not(tmp_path, kind, auth):
     run(tmp_path, profile=None, region=None)
     file = tmp_path / "thampi.toml"
-    text, count = COMMENTED.subn("", file.read_text(encoding="utf-8"))
+    text, count = uncommented(file.read_text(encoding="utf-8"), kind, auth)
     assert count > 10
     file.write_text(text, encoding="utf-8")
     stage = load(tmp_path, API_KEY="s3cret")
     defaults = config.Stage(
         project_dir=stage.project_dir, name=stage.name, stage=stage.stage, model_dir=stage.model_dir
     )
-    shows_the_default = {"ephemeral_storage_mb", "max_body_mb", "timeout_s", "api", "keep_releases", "snapstart"}
+    shows_the_default = {"ephemeral_storage_mb", "max_body_mb", "timeout_s", "keep_releases", "snapstart"}
     same = {
         each.name for each in dataclasses.fields(stage) if getattr(stage, each.name) == getattr(defaults, each.name)
     }
     assert same == shows_the_default | {"project_dir", "name", "stage", "model_dir"}
     assert dict(stage.environment) == {"LOG_LEVEL": "info", "API_KEY": "s3cret"}
     assert None not in [getattr(stage.build, each.name) for each in dataclasses.fields(stage.build)]
+    assert (stage.api.type, stage.api.auth) == (kind, auth)
+    cors = config.Cors(origins=("https://app.example.com",))
+    assert (stage.api.cors, stage.api.cache) == (cors, config.AnswerCache(ttl_s=60))
+
+
+def test_every_key_of_the_endpoint_is_told_to_one_type_or_another(tmp_path):
+    run(tmp_path, profile=None, region=None)
+    file = tmp_path / "thampi.toml"
+    text, apis = file.read_text(encoding="utf-8"), []
+    for kind, auth in (("http", "jwt"), ("rest", "api_key")):
+        file.write_text(uncommented(text, kind, auth)[0], encoding="utf-8")
+        apis.append(load(tmp_path, API_KEY="s3cret").api)
+    shows_the_default = {"page", "rate_per_s", "burst", "validate", "access_log", "tracing"}
+    keys = {each.name for each in dataclasses.fields(config.Api)}
+    assert {key for key in keys if {repr(getattr(api, key)) for api in apis} == {repr(getattr(config.Api(), key))}} == (
+        shows_the_default
+    )
 
 
 def test_every_key_that_there_is_stands_in_the_file(tmp_path):
@@ -88,18 +121,28 @@ def test_every_key_that_there_is_stands_in_the_file(tmp_path):
     made = {"project_dir", "stage", "name", "model_dir", "build"}
     stage_keys = {each.name for each in dataclasses.fields(config.Stage)} - made
     assert set(written) == {"name", "model_dir", "build", "stages"}
-    assert set(written["build"]) == {each.name for each in dataclasses.fields(config.Build)}
     assert set(written["stages"]["staging"]) == stage_keys
-    assert set(written["stages"]["staging"]["api"]) == {each.name for each in dataclasses.fields(config.Api)}
-    assert set(written["stages"]["staging"]["vpc"]) == {each.name for each in dataclasses.fields(config.Vpc)}
+    staging = written["stages"]["staging"]
+    for table, made_of_it in (
+        (written["build"], config.Build),
+        (staging["vpc"], config.Vpc),
+        (staging["api"], config.Api),
+        (staging["api"]["plan"], config.Plan),
+        (staging["api"]["jwt"], config.Jwt),
+        (staging["api"]["cors"], config.Cors),
+        (staging["api"]["cache"], config.AnswerCache),
+        (staging["api"]["domain"], config.Domain),
+        (staging["api"]["routes"]["predict"], config.Limit),
+    ):
+        assert set(table) == {each.name for each in dataclasses.fields(made_of_it)}
 
 
 def test_every_key_is_explained_in_its_line(tmp_path):
     run(tmp_path)
     text = (tmp_path / "thampi.toml").read_text(encoding="utf-8")
     explained = text[: text.index("[stages.production]")]
-    keys = re.findall(r"^(?:# )?(\w+) = .*$", explained, re.MULTILINE)
-    assert keys == re.findall(r"^(?:# )?(\w+) = .*\S  # \S.*$", explained, re.MULTILINE)
+    keys = re.findall(r"^(?:# )?([\w.]+) = .*$", explained, re.MULTILINE)
+    assert keys == re.findall(r"^(?:# )?([\w.]+) = .*\S  # \S.*$", explained, re.MULTILINE)
     assert max(map(len, text.splitlines())) <= 120
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import thampi
-from thampi.config import Stage
+from thampi.config import AnswerCache, Api, Cors, Stage
 from thampi.errors import BundleError, ConfigError
 from thampi.local import cache
 from thampi.operations import build
@@ -306,6 +306,22 @@ def test_the_stages_environment_reaches_the_model_and_its_files_are_its_own(plai
     assert Path(body["result"]["tmp"]).is_relative_to(cache_home)
 
 
+def test_what_the_endpoint_does_for_browsers_and_with_kept_answers_it_does_here_too(plain_dir):
+    page = {"Origin": "http://localhost:3000"}
+    api = Api(page=False, cors=Cors(origins=(page["Origin"],)), cache=AnswerCache(ttl_s=60, size_mb=1))
+    with serving(stage_of(plain_dir, api=api), libraries_of(plain_dir)) as served:
+        path = f"/{plain_dir.name}/predict"
+        wanted = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        status, headers, _ = served.ask("OPTIONS", path, headers=page | wanted)
+        assert (status, headers["access-control-allow-origin"]) == (204, page["Origin"])
+        for hit in ("miss", "hit"):
+            status, headers, _ = served.ask("POST", path, '{"data": {}}', page)
+            assert (status, headers["x-thampi-cache"]) == (200, hit)
+            assert headers["access-control-allow-origin"] == page["Origin"]
+        _, headers, _ = served.ask("GET", f"/{plain_dir.name}", headers={"Accept": "text/html"})
+        assert headers["content-type"] == "application/json"
+
+
 def test_what_the_project_ships_can_be_imported_and_nothing_else_of_it(plain_dir, tmp_path):
     (tmp_path / "features").mkdir()
     (tmp_path / "features/flowers.py").write_text("NAME = 'iris'")
@@ -384,7 +400,7 @@ def test_a_port_that_is_taken_is_said_before_anything_is_installed(plain_dir):
 RUN = """
 import os, sys
 from pathlib import Path
-from thampi.config import Stage
+from thampi.config import AnswerCache, Api, Cors, Stage
 from thampi.operations import build
 from thampi.operations import run as operation
 

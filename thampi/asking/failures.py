@@ -6,6 +6,7 @@ EndpointError (a thampi.errors.PredictionError)
 │   ├── UnauthorizedError    401, 403 the endpoint wants a signature, a key or a token, or another one
 │   ├── TooLargeError        413      the request or the answer is larger than the endpoint takes
 │   └── ThrottledError       429      too many requests: `retry_after_s` says when, if the endpoint does
+│       └── QuotaExceededError        the API key has used up its quota of the day, week or month
 ├── ModelFailedError         500      the model failed: the log has the reason under `request_id`
 ├── UnavailableError         502-504  the model is being loaded or can't be, or the endpoint waited too long for it
 ├── TimedOutError                     no answer came within the client's `timeout_s`
@@ -32,6 +33,7 @@ _MISTAKES_SHOWN = 10
 # The handler's words for a model that isn't there yet, or can't be: `predict` was not called.
 _NOT_LOADED = ("model_loading", "model_unavailable")
 _REQUEST_IDS = ("x-request-id", "x-amzn-requestid", "apigw-requestid")
+_ERROR_TYPE = "x-amzn-errortype"  # of a REST API
 _LOGS = "`thampi logs STAGE --errors` shows why"
 
 
@@ -90,6 +92,12 @@ class ThrottledError(RefusedError):
     may_pass = True
 
 
+class QuotaExceededError(ThrottledError):
+    """The API key has used up its quota (429): it is let in again when the next period begins."""
+
+    may_pass = False  # not within the time that anybody waits for an answer
+
+
 class ModelFailedError(EndpointError):
     """The model failed on this request (500)."""
 
@@ -140,6 +148,8 @@ def of(url: str, answer: Answer) -> EndpointError:
     status = answer.status
     said = _said(answer.body)
     kind = _KINDS.get(status) or _kind_of_class(status)
+    if kind is ThrottledError and _is_of_quota(said, answer.headers):
+        kind = QuotaExceededError
     told = str(said.get("type") or "")
     mistakes = _mistakes(said.get("mistakes"))
     return kind(
@@ -170,6 +180,11 @@ def _kind_of_class(status: int) -> type[EndpointError]:
     if 400 <= status < 500:
         return RefusedError
     return UnavailableError if status >= 500 else UnexpectedAnswerError
+
+
+def _is_of_quota(said: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html, QUOTA_EXCEEDED
+    return said.get("message") == "Limit Exceeded" or headers.get(_ERROR_TYPE) == "LimitExceededException"
 
 
 def _said(body: bytes) -> dict[str, Any]:
@@ -232,12 +247,20 @@ def _request_id(said: Mapping[str, Any], headers: Mapping[str, str]) -> str:
 
 
 def _hint(kind: type[EndpointError], answer: Answer, told: str) -> str | None:
+    if kind is UnauthorizedError and answer.headers.get(_ERROR_TYPE) == "ForbiddenException":
+        return (
+            "a REST API says so to who brings no API key, or one that it doesn't know, or no longer, or not yet: "
+            "`thampi keys STAGE list` shows those that it knows; a key goes into Client(url, api_key=…), "
+            "THAMPI_API_KEY, or the header x-api-key"
+        )
     if kind is UnauthorizedError:
         return (
             'auth = "iam" wants signed requests (Client(url, sign=True), Client(stage=…)) of credentials that may '
             "execute-api:Invoke, or lambda:InvokeFunctionUrl and lambda:InvokeFunction; a key or a token goes into "
             "Client(url, api_key=…) or Client(url, token=…), a token for `thampi predict` into THAMPI_TOKEN"
         )
+    if kind is QuotaExceededError:
+        return "wait for the next period, ask with another key, or raise api.plan.quota and push"
     if kind is ThrottledError:
         return "ask more slowly, or raise the stage's throttle"
     if told == "model_loading":

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What a page may read of an answer beside its body: when to come back, and what to name when it asks for help.
-EXPOSED = ("retry-after", "x-request-id")
+# Of an answer's headers those that a page may read: the same that the handler names where it is the one who says it.
+EXPOSED = ("age", "allow", "retry-after", "x-request-id", "x-thampi-cache")
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,10 @@ def url(aws: Aws, found: Found) -> str:
     return f"{found.address.rstrip('/')}/{project}/predict"
 
 
+def target(aws: Aws, found: Found) -> None:
+    """Return what a domain of one's own may lead to: a function URL has no place for one."""
+
+
 def _found(said: Mapping[str, Any], project: str, stage: str) -> Found:
     kind = said["AuthType"]
     auth = next((auth for auth, known in _AUTH.items() if known == kind), kind)

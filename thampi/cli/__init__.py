@@ -10,7 +10,7 @@ import traceback
 import click
 
 from thampi import terminal
-from thampi.cli import cloud, laptop, releases
+from thampi.cli import cloud, keys, laptop, releases
 from thampi.cli.options import InOrder
 from thampi.errors import ConfigError, ThampiError
 from thampi.version import __version__
@@ -33,7 +33,14 @@ def thampi(context: click.Context) -> None:
         terminal.result(context.get_help())
 
 
-for _command in (*laptop.COMMANDS, *cloud.SERVING, *releases.COMMANDS, *cloud.KEEPING, *releases.CLEANING):
+for _command in (
+    *laptop.COMMANDS,
+    *cloud.SERVING,
+    *keys.COMMANDS,
+    *releases.COMMANDS,
+    *cloud.KEEPING,
+    *releases.CLEANING,
+):
     thampi.add_command(_command)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from thampi import terminal
-from thampi.cli import amounts
+from thampi.cli import amounts, mocking
 from thampi.cli.options import load_stage, options, read_data, stage_names
 from thampi.errors import ConfigError
 
@@ -110,6 +110,12 @@ def _push(
     from thampi.operations import push as operation
 
     stage = load_stage(name, flags)
+    if stage.api.mock:
+        releases = {"--from": origin is not None, "--canary": canary is not None}
+        releases |= {_flag(key): value is not None for key, value in flags.items()}
+        told = mocking.push(stage, releases, force=force, dry_run=dry_run, replace_endpoint=replace_endpoint)
+        _tell_push(stage, *told, as_json=as_json, dry_run=dry_run)
+        return
     if origin is not None and any(flags.values()):
         given = next(_flag(key) for key, value in flags.items() if value)
         raise ConfigError(f"{given} and --from exclude each other", hint="--from takes model and image as they are")
@@ -138,7 +144,7 @@ def _push(
         else:
             more |= {"canary": canary, "replace_endpoint": replace_endpoint}
             done = operation.push(stage, planned, where, say=terminal.say, force=force, **more)
-    _tell_push(stage, done, as_json=as_json, dry_run=dry_run)
+    _tell_push(stage, where, done, as_json=as_json, dry_run=dry_run)
     if watching and not dry_run and done.candidate:
         from thampi.operations import watch
 
@@ -159,10 +165,19 @@ def _adopted(origin: str, stage: Any, where: Any) -> Any:
     return adopt.live_of(other, there, stage, where, say=terminal.say)
 
 
-def _tell_push(stage: Any, done: Any, *, as_json: bool, dry_run: bool) -> None:
+def _tell_push(stage: Any, where: Any, done: Any, *, as_json: bool, dry_run: bool) -> None:
+    from thampi.operations import domain
+
+    domain_url = domain.url(stage, where)
     if as_json:
-        rows = [vars(row) for row in done.rows]
-        said = {"url": done.url, "version": done.version, "changed": done.changed, "dry_run": dry_run, "things": rows}
+        said = {
+            "url": done.url,
+            "domain_url": domain_url,
+            "version": done.version,
+            "changed": done.changed,
+            "dry_run": dry_run,
+            "things": [vars(row) for row in done.rows],
+        }
         terminal.result(json.dumps(said, indent=2))
         return
     if not done.changed:
@@ -175,6 +190,8 @@ def _tell_push(stage: Any, done: Any, *, as_json: bool, dry_run: bool) -> None:
         )
     if stage.api.auth == "none" and not dry_run:
         terminal.say('anybody who knows the URL can call it (auth = "none"); auth = "iam" lets only AWS identities in')
+    if domain_url:
+        terminal.say(f"under its domain: {domain_url}")
     if done.url:
         terminal.result(done.url)
 
@@ -210,11 +227,11 @@ def predict(stage: str, data: str, direct: bool) -> None:
 
     value = read_data(data)
     settings = load_stage(stage)
-    found = _place(settings)
+    where = _place(settings)
     if direct:
-        answer = operation.directly(settings, found, value)
+        answer = operation.directly(settings, where, value)
     else:
-        answer = operation.through_url(settings, found, value, os.environ)
+        answer = operation.through_url(settings, where, value, environ=os.environ)
     terminal.result(json.dumps(answer, indent=2, ensure_ascii=False))
 
 

@@ -1,7 +1,8 @@
 """thampi.toml + flags -> one frozen Stage, or every mistake at once.
 
 Key by key: flag > THAMPI_* variable > [stages.X] > top of the file > default; the tables environment, tags, vpc and
-api are merged key by key, too. pydantic only says what is wrong with each layer; what comes out are plain dataclasses.
+api are merged key by key, too, and a table within api is taken whole. pydantic only says what is wrong with each layer;
+what comes out are plain dataclasses.
 """
 
 import re
@@ -11,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from thampi.config import mistakes, tables
+from thampi.config import endpoints, mistakes, tables
 from thampi.config.settings import (
     FILE,
     LOCAL,
@@ -78,6 +79,7 @@ def load(file: Path, stage: str, *, flags: Mapping[str, object], environ: Mappin
     environment = _merged(layers, "environment")
     vpc = _merged(layers, "vpc")
     api = _merged_api(layers)
+    settings: dict[str, Any] = {**written, **layers[f"stages.{stage}."], **overrides, **given}
     mistakes.refuse(
         file,
         [
@@ -86,16 +88,16 @@ def load(file: Path, stage: str, *, flags: Mapping[str, object], environ: Mappin
             *mistakes.check(tables.Override, overrides, lambda where: variable_of[str(where[0])]),
             *mistakes.check(tables.Override, given, lambda where: f"--{mistakes.path(where)}"),
             *mistakes.check_variables(environ),
-            *mistakes.check_environment(environment, environ),
+            *mistakes.check_environment(environment, environ, cors_bytes=endpoints.told_bytes(api)),
             *mistakes.check_vpc(vpc),
             *mistakes.check_concurrency(in_file),
             *mistakes.check_snapstart(in_file),
-            *mistakes.check_auth(layers),
-            *mistakes.check_waiting(layers, api),
+            *endpoints.check_auth_is_said_once(layers),
+            *endpoints.check_waiting(_last(layers, "timeout_s"), api),
+            *endpoints.check(api, region=settings.get("region"), memory_mb=settings.get("memory_mb", Stage.memory_mb)),
         ],
     )
     folder = file.parent.resolve()
-    settings: dict[str, Any] = {**written, **layers[f"stages.{stage}."], **overrides, **given}
     build: dict[str, Any] = {**_table(written, "build"), **overrides, **given}
     settings |= {
         "project_dir": folder,
@@ -133,16 +135,18 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _make_api(settings: dict[str, Any]) -> Api:
     tables_of = {"plan": Plan, "jwt": Jwt, "cors": Cors, "cache": AnswerCache, "domain": Domain}
-    for key, table in tables_of.items():
-        if key in settings:
-            settings[key] = table(**_frozen(settings[key]))
+    made = {key: tables_of[key](**_frozen(value)) for key, value in settings.items() if key in tables_of}
     if "routes" in settings:
-        settings["routes"] = {name: Limit(**limit) for name, limit in settings["routes"].items()}
-    return Api(**settings)
+        made["routes"] = {name: Limit(**_frozen(limit)) for name, limit in settings["routes"].items()}
+    if "mock_result" in settings:
+        made["mock_result"] = settings["mock_result"]  # as it is: it becomes JSON
+    return Api(**_frozen(settings) | made)
 
 
 def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    frozen: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    # 50 and 50.0 are one rate, and a push shall see no change in it.
+    return {key: float(value) if key == "rate_per_s" else value for key, value in frozen.items()}
 
 
 def _make_build(folder: Path, settings: dict[str, Any]) -> Build:
@@ -190,8 +194,15 @@ def _merged(layers: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, tupl
 
 def _merged_api(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, Any]]:
     """Merge the table api; `auth` beside it is the same as `auth` in it, and was there first."""
-    told = {
-        place: {"api": {**({"auth": layer["auth"]} if "auth" in layer else {}), **_table(layer, "api")}}
-        for place, layer in layers.items()
-    }
-    return _merged(told, "api")
+    merged: dict[str, tuple[str, Any]] = {}
+    for place, layer in layers.items():
+        if "auth" in layer:
+            merged["auth"] = (f"{place}auth", layer["auth"])
+        merged |= _merged({place: layer}, "api")
+    return merged
+
+
+def _last(layers: Mapping[str, Mapping[str, Any]], key: str) -> tuple[str, Any] | None:
+    """Return a value, and the path where it is written."""
+    written = [(f"{place}{key}", layer[key]) for place, layer in layers.items() if key in layer]
+    return written[-1] if written else None

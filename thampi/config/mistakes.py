@@ -10,13 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from thampi.config import rules, tables
-from thampi.config.settings import FILE, VARIABLES, WAITS_S
+from thampi.config.settings import FILE, VARIABLES
 from thampi.errors import ConfigError
 
 # Read by the builder, by the local AWS, by who asks an endpoint, and (the others) by the handler inside the image.
 _READ_ELSEWHERE = {
-    "THAMPI_DOCKER", "THAMPI_LOCAL_PORT", "THAMPI_TOKEN",
+    "THAMPI_DOCKER", "THAMPI_LOCAL_PORT", "THAMPI_API_KEY", "THAMPI_TOKEN",
     "THAMPI_MODEL", "THAMPI_MANIFEST_SHA256", "THAMPI_FILES", "THAMPI_NAME", "THAMPI_STAGE", "THAMPI_SERVED_TIME_UTC",
+    "THAMPI_PAGE", "THAMPI_CORS", "THAMPI_CACHE",
 }  # fmt: skip
 # Lambda takes 4 KB of environment in all; the rest is for what thampi itself tells the handler.
 _ENVIRONMENT_BYTES = 3584
@@ -25,6 +26,7 @@ _Location = tuple[int | str, ...]
 _KINDS = {
     "string_type": "text in quotes",
     "int_type": "a whole number",
+    "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list, in [ ]",
     "dict_type": "a table",
@@ -67,23 +69,11 @@ def _words(kind: str, where: _Location, value: object, context: Mapping[str, Any
 
 
 def _unknown(where: _Location, table: type[tables.Table]) -> str:
-    home, rest = table, where
-    if where[0] == "stages" and len(where) > 2:
-        home, rest = tables.StageTable, where[2:]
-    if len(rest) > 1:
-        homes_of: dict[str, type[tables.Table]] = {"build": tables.BuildTable, "api": tables.ApiTable}
-        home = homes_of.get(str(rest[0]), tables.VpcTable)
-    key = str(where[-1])
-    homes = (
-        ("under [build]", tables.BuildTable),
-        ("in a stage", tables.StageTable),
-        ("in a stage's table api", tables.ApiTable),
-        ("at the top of the file", tables.Project),
-    )
-    for place, other in homes:
-        if key in other.model_fields and home is not other:
+    key, home = str(where[-1]), tables.at(table, where[:-1])
+    for place, other in tables.HOMES.items():
+        if key in tables.keys(other):
             return f"unknown key here, it belongs {place}"
-    return f"unknown key{_did_you_mean(key, home.model_fields)}"
+    return f"unknown key{_did_you_mean(key, tables.keys(home))}"
 
 
 def check_stage(stage: str, defined: tuple[str, ...]) -> list[str]:
@@ -108,8 +98,10 @@ def check_variables(environ: Mapping[str, str]) -> list[str]:
     return mistakes
 
 
-def check_environment(environment: Mapping[str, tuple[str, Any]], environ: Mapping[str, str]) -> list[str]:
-    """Find the variables that can't be taken from the caller's own, and too much of them."""
+def check_environment(
+    environment: Mapping[str, tuple[str, Any]], environ: Mapping[str, str], *, cors_bytes: int
+) -> list[str]:
+    """Find the variables that can't be taken from the caller's own, and too much of them beside what CORS takes."""
     mistakes, size = [], 0
     for name, (path, value) in environment.items():
         if rules.wrong_variable_value(value):
@@ -118,8 +110,11 @@ def check_environment(environment: Mapping[str, tuple[str, Any]], environ: Mappi
             mistakes.append(f"{path}: your variable {value['from_env']} is not set")
             continue
         size += len(f"{name}{value_of(value, environ)}".encode(errors="replace"))
-    if size > _ENVIRONMENT_BYTES:
-        mistakes.append(f"environment: should be at most {_ENVIRONMENT_BYTES} bytes in all, is {size}")
+    if size + cors_bytes > _ENVIRONMENT_BYTES:
+        also = f" with the {cors_bytes} that api.cors takes there" if cors_bytes else ""
+        mistakes.append(
+            f"environment: should be at most {_ENVIRONMENT_BYTES} bytes in all, is {size + cors_bytes}{also}"
+        )
     return mistakes
 
 
@@ -181,34 +176,6 @@ def _numbers(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, in
         for key, value in layer.items()
         if type(value) is int
     }
-
-
-def check_auth(layers: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Find two answers to one question: `auth` beside the table api is the same as the one in it."""
-    found = []
-    for place, layer in layers.items():
-        api = layer.get("api")
-        beside, within = layer.get("auth"), api.get("auth") if isinstance(api, dict) else None
-        if None not in (beside, within) and beside != within:
-            said = f"is {rules.shown(beside)}, and {place}api.auth is {rules.shown(within)}"
-            found.append(f"{place}auth: {said}: keep one of them")
-    return found
-
-
-def check_waiting(layers: Mapping[str, Mapping[str, Any]], api: Mapping[str, tuple[str, Any]]) -> list[str]:
-    """Find a time to answer that the endpoint doesn't wait for."""
-    kind = api.get("type", ("", "http"))[1]
-    written = [(f"{place}timeout_s", layer["timeout_s"]) for place, layer in layers.items() if "timeout_s" in layer]
-    if not written or not isinstance(kind, str):
-        return []
-    where, timeout_s = written[-1]
-    longest_s = WAITS_S.get(kind)
-    if longest_s is None or type(timeout_s) is not int or not longest_s < timeout_s <= WAITS_S["url"]:
-        return []  # what is wrong then was said already
-    return [
-        f"{where}: should be at most {longest_s}, is {timeout_s}: no endpoint of api.type = {rules.shown(kind)} waits "
-        f'longer; one of type = "url" waits {WAITS_S["url"]} seconds'
-    ]
 
 
 def _did_you_mean(word: str, known: Mapping[str, object] | tuple[str, ...]) -> str:

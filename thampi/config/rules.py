@@ -1,6 +1,7 @@
 """What may stand in thampi.toml: a value goes in, what is wrong with it comes out, None when it is right."""
 
 import json
+import math
 import re
 from pathlib import PurePosixPath
 
@@ -98,10 +99,11 @@ def wrong_rate(number: float) -> str | None:
 
 
 def wrong_origin(text: str) -> str | None:
-    """Say what is wrong with the origin of a page, as browsers send it: no path, no slash at the end."""
-    if text == "*" or re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?", text):
+    """Say what is wrong with the origin of a page: another form than the one that browsers send is never met."""
+    usual = (text.startswith("http:") and text.endswith(":80")) or (text.startswith("https:") and text.endswith(":443"))
+    if text == "*" or (re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]+)?", text) and not usual):
         return None
-    return 'should be "*" or an origin like "https://app.example.com", without a path'
+    return 'should be "*", or as browsers say it, like "https://app.example.com": no path, no capitals, no usual port'
 
 
 def wrong_header(text: str) -> str | None:
@@ -122,3 +124,13 @@ def wrong_base_path(text: str) -> str | None:
     if len(text) <= 300 and re.fullmatch(r"([A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*)?", text):
         return None
     return 'should be a path like "iris" or "models/iris", without / at its ends'
+
+
+def wrong_json(value: object) -> str | None:
+    """Say what is wrong with a value that has to become JSON."""
+    if isinstance(value, dict | list):
+        wrong = map(wrong_json, value.values() if isinstance(value, dict) else value)
+        return next((words for words in wrong if words), None)
+    if isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return None
+    return "should be what JSON can say: no date or time, no nan or inf"

@@ -1,8 +1,8 @@
 """The tables of thampi.toml: which keys there are, and where; the only place that imports pydantic."""
 
 import re
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -64,8 +64,12 @@ _Host = Annotated[str, _like(r"[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?", 'a host lik
 _Rate = Annotated[float, _rule(rules.wrong_rate)]
 _Burst = Annotated[int, _between(1, 10_000)]
 _Issuer = Annotated[str, _like(r"https?://[\w.\[\]:-]+(/[\w./~-]*)?", 'a URL like "https://login.example.com/"')]
-_Certificate = Annotated[str, _like(_CERTIFICATE, "the ARN of a certificate of ACM in the region of the stage")]
-_Acl = Annotated[str, _like(_ACL, 'the ARN of a web ACL of the region, like "arn:aws:wafv2:…:regional/webacl/…"')]
+_Certificate = Annotated[
+    str, _like(_CERTIFICATE, 'the ARN of a certificate like "arn:aws:acm:eu-central-1:123456789012:certificate/1a2b"')
+]
+_Acl = Annotated[
+    str, _like(_ACL, 'the ARN of a regional web ACL like "arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/a/b"')
+]
 _Subnet = Annotated[str, _like(r"subnet-[0-9a-z]+", 'a subnet like "subnet-0a1b2c3d"')]
 _Group = Annotated[str, _like(r"sg-[0-9a-z]+", 'a security group like "sg-0a1b2c3d"')]
 _Tags = dict[Annotated[str, _rule(rules.wrong_tag, shown=False)], Annotated[str, _rule(rules.wrong_tag_text)]]
@@ -170,7 +174,7 @@ class ApiTable(Table):
     cache: CacheTable = _ABSENT
     cache_ttl_s: Annotated[int, _between(1, 3600)] = _ABSENT
     mock: bool = _ABSENT
-    mock_result: Any = _ABSENT
+    mock_result: Annotated[Any, _rule(rules.wrong_json)] = _ABSENT
     waf_acl_arn: _Acl = _ABSENT
     domain: DomainTable = _ABSENT
     access_log: bool = _ABSENT
@@ -216,3 +220,27 @@ class Project(StageTable):
     model_dir: _Text = _ABSENT
     build: BuildTable = _ABSENT
     stages: dict[Annotated[str, _rule(names.wrong_stage, shown=False)], StageTable] = _ABSENT
+
+
+def keys(table: type[Table]) -> dict[str, Any]:
+    """Return the keys of a table as they are written, each with the type of its value."""
+    return {field.alias or name: field.annotation for name, field in table.model_fields.items()}
+
+
+def at(table: type[Table], where: Iterable[int | str]) -> type[Table]:
+    """Return the table that stands at a place in another one."""
+    found: Any = table
+    for part in where:
+        found = keys(found)[str(part)] if isinstance(found, type) else get_args(found)[1]  # of dict[name, table]
+    home: type[Table] = found
+    return home
+
+
+# Where each key belongs, in the order in which that is told: the nearest table that has it.
+HOMES: Mapping[str, type[Table]] = {
+    "under [build]": BuildTable,
+    "in a stage": StageTable,
+    "in a stage's table api": ApiTable,
+    "at the top of the file": Project,
+    **{f"in the table api.{key}": at(ApiTable, (key,)) for key in ("plan", "jwt", "cors", "cache", "domain")},
+}

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from thampi.config import Stage, settings
+from thampi.config import Stage, endpoints, settings
 
 _MARK = '{"thampi":"cold start"'  # how handler/cold_start.py begins its line
 _REPORT = re.compile(r"Max Memory Used: (\d+) MB")
@@ -79,7 +79,7 @@ def warning(lines: Iterable[str], trial_ms: int, stage: Stage) -> str:
     cures = ["keep_warm keeps an environment ready"] if stage.keep_warm is None else []
     if stage.memory_mb < _MOST_MB:
         cures.insert(0, f"memory_mb = {min(2 * stage.memory_mb, _MOST_MB)} also brings more CPU")
-    if endpoint_s < settings.WAITS_S["url"]:
+    if stage.api.type != "url" and endpoints.can_be(stage.api, "url"):
         cures.append('api.type = "url" with a longer timeout_s lets them wait')
     elif stage.timeout_s < endpoint_s:
         cures.append("a longer timeout_s lets them wait")

@@ -9,6 +9,7 @@ from thampi.aws.logs import LogGroup
 from thampi.aws.registry import Repository
 from thampi.aws.role import Role
 from thampi.config import Stage
+from thampi.operations import told
 from thampi.operations.place import Place
 from thampi.runtime.bundle import About
 
@@ -51,6 +52,7 @@ def execution_role(stage: Stage, place: Place, *, reads_models: bool = True) -> 
         stage.stage,
         bucket=place.bucket if reads_models else None,
         in_vpc=stage.vpc is not None,
+        traced=stage.api.tracing,
         tags=stage.tags,
     )
 
@@ -69,6 +71,10 @@ def served_function(
         timeout_s=stage.timeout_s,
         ephemeral_storage_mb=stage.ephemeral_storage_mb,
         snapstart=stage.snapstart,
+        # The gateway decides which requests are traced, and shows how long the function took. What it took that long
+        # for (loading the model, predicting) only the function's own part of a trace shows; without it Lambda says
+        # nothing of its own: https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
+        tracing=stage.api.tracing,
         environment=_environment(stage, place, about, manifest_sha256, served_time_utc),
         subnet_ids=stage.vpc.subnet_ids if stage.vpc else (),
         security_group_ids=stage.vpc.security_group_ids if stage.vpc else (),
@@ -85,12 +91,8 @@ def _environment(
         "THAMPI_FILES": ",".join(f"{file.name}={file.size}" for file in about.files.values()),
     }
     return {
-        **stage.environment,
+        **told.of(stage, cors=stage.api.type == "rest"),  # elsewhere what stands in front sees to it, and no release
         **(where if stage.build.model == "s3" else {}),  # the handler looks into its image by itself
         "THAMPI_MANIFEST_SHA256": manifest_sha256,
-        "THAMPI_NAME": stage.name,
-        "THAMPI_STAGE": stage.stage,
-        "THAMPI_MAX_BODY_MB": str(stage.max_body_mb),
-        **({} if stage.api.page else {"THAMPI_PAGE": "false"}),
         function.SERVED_TIME: served_time_utc,
     }

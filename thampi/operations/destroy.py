@@ -1,9 +1,9 @@
 """thampi destroy: everything that a stage made, in the order in which nothing is left that calls what is gone.
 
-The endpoint first, so that callers are refused rather than failed, and what keeps it warm; the function with its
-versions and permissions; the logs, after the last line was written to them; its role last, because Lambda needs it to
-take the function's network down. What the stages share (images, models) goes only with `everything`, and only when no
-other stage is left.
+What leads to the endpoint from a domain first, because API Gateway deletes no API before; the endpoint, so that callers
+are refused rather than failed, its API keys, and what keeps it warm; the function with its versions and permissions;
+the logs, after the last line was written to them; its role last, because Lambda needs it to take the function's network
+down. What the stages share (images, models) goes only with `everything`, and only when no other stage is left.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from thampi import names
 from thampi.aws import access_log, buckets, function, lock, logs, registry, role, schedule, store
 from thampi.config import Stage
 from thampi.errors import ConfigError
-from thampi.operations import endpoint, warmth
+from thampi.operations import domain, endpoint, keys, warmth
 from thampi.operations.place import Place
 
 _ACCESS_LOG = "access log"
@@ -73,7 +73,10 @@ def _delete_stage(stage: Stage, place: Place, before_each: Callable[[], None] = 
     ]
     if warmth.has_schedule(stage, place):
         steps.insert(1, ("schedule", names.rule(name, at), lambda: schedule.remove(aws, name, at)))
-    gone = []
+    if keys.exist(stage, place):
+        steps.insert(1, ("API keys", names.usage_plan(name, at), lambda: keys.remove(stage, place)))
+    before_each()
+    gone = [Gone("mapping", address, True) for address in domain.remove(stage, place)]
     for thing, called, remove in steps:
         before_each()
         was_there = remove()

@@ -12,27 +12,31 @@ from thampi.asking.failures import EndpointError, UnauthorizedError
 from thampi.aws import release
 from thampi.config import Stage
 from thampi.errors import CloudError
-from thampi.operations import endpoint, predict
+from thampi.operations import domain, endpoint, predict
 from thampi.operations.place import Place
 
 Say = Callable[[str], None]
 Try = Callable[[Stage, Place], None]
 
+# What a REST API says of a path or a stage that it doesn't have, with a 403.
+_NOTHING_THERE = "Missing Authentication Token"
 _PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # until everybody at AWS knows of the new one
 
 
 def begin(stage: Stage, place: Place) -> tuple[endpoint.Standing, ...]:
     """Return the endpoints of other types, before the new one is made; none is the rule.
 
-    Where there are some, the note goes that all around the function is as some settings want it: else a run that ended
-    in between, and then the old settings again, would pass for all done while both stand.
+    Where there are some, or the domain will lead elsewhere, the note goes that all around the function is as some
+    settings want it: else a run that ended in between, and then the old settings again, would pass for all done while
+    both stand.
     """
-    others = endpoint.read(stage, place).others
+    stand = endpoint.read(stage, place)
+    moves = bool(stand.others) or not domain.is_settled(stage, place, stand)
     name = names.function(stage.name, stage.stage)
-    live = release.read_live(place.aws, name) if others else None
+    live = release.read_live(place.aws, name) if moves else None
     if live is not None and live.ground:
         release.point_live(place.aws, name, live.version, live, share=live.candidate, ground="")
-    return others
+    return stand.others
 
 
 def finish(
@@ -44,8 +48,9 @@ def finish(
     try_out: Try,
     say: Say,
 ) -> list[endpoint.Changes]:
-    """Remove `others`, those of other types, after the new one was tried, and what is left of them.
+    """Let the domain lead to the new one; remove `others`, those of other types, and what is left of them.
 
+    The new one was tried before any of it.
     Raises CloudError when the new one does not answer: both stand then, and the same command goes on from there.
     """
     callers = release.callers(place.aws, names.function(stage.name, stage.stage))
@@ -53,6 +58,7 @@ def finish(
     if others:
         say(f"trying the new endpoint {new.url}")
         try_out(stage, place)
+    rows += domain.ensure(stage, place, new, others, say=say)
     for old in others:
         say(f"the old endpoint goes: {old.url} answers no longer, {new.url} does")
     return [*rows, *endpoint.remove_others(stage, place, others)]
@@ -61,7 +67,8 @@ def finish(
 def try_out(stage: Stage, place: Place) -> None:
     """Ask the endpoint of the wanted type whether the model is there, until it says so; raise CloudError if it doesn't.
 
-    Where callers have to sign, a refusal of who pushes is an answer, too: they need no right to call it.
+    Where callers have to prove something, a refusal of who pushes is an answer, too: they need no right to call it.
+    But for the refusal by which API Gateway means that nothing is there.
     """
     reached = predict.reach(stage, place)
     with contextlib.closing(Asker(reached.url, reached.authorize, timeout_s=reached.timeout_s)) as asker:
@@ -70,7 +77,7 @@ def try_out(stage: Stage, place: Place) -> None:
                 asker.ping()
                 return
             except EndpointError as failure:
-                if stage.api.auth != "none" and isinstance(failure, UnauthorizedError):
+                if stage.api.auth != "none" and _is_refusal(failure):
                     return
                 if pause is None:
                     raise CloudError(
@@ -79,3 +86,7 @@ def try_out(stage: Stage, place: Place) -> None:
                         hint=f"thampi logs {stage.stage}, then run the same command again",
                     ) from failure
             place.aws.sleep(pause)
+
+
+def _is_refusal(failure: EndpointError) -> bool:
+    return isinstance(failure, UnauthorizedError) and _NOTHING_THERE not in failure.message

@@ -29,7 +29,7 @@ from thampi.local.interruption import Interruption
 from thampi.local.invoked import Invoked
 from thampi.local.last_lines import LastLines
 from thampi.local.runtime_api import Runtime
-from thampi.operations import cold_start
+from thampi.operations import cold_start, told
 from thampi.runtime import bundle
 from thampi.runtime.bundle import About
 
@@ -170,12 +170,9 @@ def _in_a_process(stage: Stage, libraries: Libraries, say: Say, log: Say) -> Ite
 
 
 def _told(stage: Stage) -> dict[str, str]:
-    """Return what the handler is told, as `thampi push` tells it."""
+    """Return what the handler is told, as `thampi push` tells it; nothing stands in front that sees to CORS."""
     return {
-        **stage.environment,
-        "THAMPI_NAME": stage.name,
-        "THAMPI_STAGE": stage.stage,
-        "THAMPI_MAX_BODY_MB": str(stage.max_body_mb),
+        **told.of(stage, cors=True),
         "THAMPI_SERVED_TIME_UTC": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z",
     }
 

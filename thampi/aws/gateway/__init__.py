@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from thampi import names
 from thampi.aws import release
+from thampi.aws.addresses import Target
+from thampi.aws.domains import Api
 from thampi.aws.ensured import Ensured
 from thampi.aws.gateway.ensuring import ensure, remove
 from thampi.aws.gateway.parts import (
@@ -18,7 +20,7 @@ from thampi.aws.gateway.parts import (
     differences,
     route_keys,
 )
-from thampi.aws.gateway.reading import read, read_url, source_arn, url
+from thampi.aws.gateway.reading import arn, read, read_url, source_arn, url
 from thampi.aws.gateway.tightening import tighten
 from thampi.aws.session import Aws
 
@@ -42,6 +44,7 @@ __all__ = [
     "remove",
     "route_keys",
     "source_arn",
+    "target",
     "tighten",
     "url",
 ]
@@ -64,3 +67,8 @@ def is_allowed(aws: Aws, found: Found, wanted: Endpoint, callers: Sequence[str])
 def name(found: Found) -> str:
     """Return what people know it by."""
     return found.api_id
+
+
+def target(aws: Aws, found: Found) -> Target:
+    """Return what a domain of one's own may lead to."""
+    return Target(Api(found.api_id, found.endpoint.stage), arn(aws, found.api_id), found.endpoint.tags)

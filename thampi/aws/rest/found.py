@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thampi import names
-from thampi.aws.rest import deployment, gateway_responses, resources
+from thampi.aws.rest import deployment, gateway_responses, resources, usage_plan, web_acl
 from thampi.aws.rest.deployment import Deployment
 from thampi.aws.rest.gateway_responses import Responses
 from thampi.aws.rest.tree import Tree
+from thampi.aws.rest.web_acl import WebAcl
 from thampi.aws.session import Aws, doing
 
 
@@ -32,8 +33,10 @@ class Found:
     resource_ids: Mapping[str, str] = field(default_factory=dict)  # by path
     responses: Responses = field(default_factory=dict)  # as written, likewise
     staged: Mapping[str, Any] | None = None  # the stage, as AWS says it
+    acl: WebAcl = field(default_factory=WebAcl)  # what stands in front of the stage
     serves: Deployment | None = None  # what the stage serves
     spare_deployments: tuple[str, ...] = ()  # what no stage serves
+    plan: usage_plan.Found | None = None  # of the API keys, where they are asked for
     doubles: tuple[str, ...] = ()  # other APIs of the same name and tags, from creations whose answer was lost
 
 
@@ -66,6 +69,11 @@ def arn(aws: Aws, api_id: str) -> str:
     return aws.arn("apigateway", f"/restapis/{api_id}", account=False)
 
 
+def stage_arn(aws: Aws, api_id: str, stage: str) -> str:
+    """Return the ARN of its stage."""
+    return f"{arn(aws, api_id)}/stages/{stage}"
+
+
 def _read(aws: Aws, api: Mapping[str, Any], project: str, stage: str) -> Found:
     api_id = api["id"]
     tree, ids = resources.read(aws, api_id)
@@ -74,6 +82,7 @@ def _read(aws: Aws, api: Mapping[str, Any], project: str, stage: str) -> Found:
     deployments = [deployment.read(each) for each in resources.every(aws, "get_deployments", restApiId=api_id)]
     serving = {each.get("deploymentId") for each in stages}
     serves = next((each for each in deployments if staged and each.deployment_id == staged.get("deploymentId")), None)
+    asks_for_keys = serves is not None and serves.auth == "api_key"
     return Found(
         api_id=api_id,
         endpoint=Served(project, stage, serves.auth if serves else None),
@@ -82,7 +91,9 @@ def _read(aws: Aws, api: Mapping[str, Any], project: str, stage: str) -> Found:
         resource_ids=ids,
         responses=gateway_responses.read(aws, api_id),
         staged=staged,
+        acl=web_acl.read(aws, stage_arn(aws, api_id, stage), staged) if staged else WebAcl(),
         serves=serves,
+        plan=usage_plan.read(aws, project, stage) if asks_for_keys else None,
         spare_deployments=tuple(each.deployment_id for each in deployments if each.deployment_id not in serving),
     )
 

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from thampi.aws.rest import stage_settings
 from thampi.aws.rest.wanted import Rest
 
 TIMEOUT_MS = 29_000  # the longest that a REST API waits, unless AWS was asked for more
 
 ANY, OPTIONS = "ANY", "OPTIONS"
+JSON = "application/json"
+HEADER = "method.request.header."  # before the name of a header that a method takes
 Place = tuple[str, str]  # path, method
 
 # auth -> (authorizationType, apiKeyRequired)
@@ -28,12 +31,23 @@ AUTH: Mapping[str, tuple[str, bool]] = {
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What the gateway answers by itself, the same to everybody."""
+
+    status: int
+    body: str  # a template; empty: no body
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Integration:
     """What answers a method."""
 
     type: str = "AWS_PROXY"
     uri: str = ""
     timeout_ms: int | None = TIMEOUT_MS
+    answer: Answer | None = None  # of a MOCK; as read: None where it isn't one that we have written
+    cache_keys: tuple[str, ...] = ()  # the headers that an answer which is given again depends on
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,8 @@ class Method:
 
     auth: str  # a key of AUTH; as read also what is none of them
     integration: Integration | None  # as read: None where a run that ended in between didn't get to
+    model: str | None = None  # the name of the schema that bodies must fit, see `schemas`
+    validator_id: str = field(default="", compare=False)  # what only AWS knows
 
 
 @dataclass(frozen=True)
@@ -56,9 +72,14 @@ class Tree:
         """Say whether each method has what answers it: else AWS deploys nothing."""
         return all(method.integration for method in self.methods.values())
 
+    @property
+    def answers_itself(self) -> bool:
+        """Say whether the gateway answers by itself, with an example."""
+        return any(each.integration is not None and each.integration.answer for each in self.methods.values())
 
-def make(wanted: Rest, integration: Integration) -> Tree:
-    """Return the tree that is wanted; `integration` leads to the function."""
+
+def make(wanted: Rest, integration: Integration, model: str | None = None) -> Tree:
+    """Return the tree that is wanted; `integration` leads to the function, `model` names the schema of a body."""
     name = f"/{wanted.project}"
     predict = f"{name}/predict"
     places = [
@@ -69,17 +90,21 @@ def make(wanted: Rest, integration: Integration) -> Tree:
         (predict, ANY),
         (predict, "POST"),
     ]
-    routes = {"about": name, "ping": f"{name}/ping", "openapi": f"{name}/openapi.json"}
-    for route, path in routes.items():
-        # Only what has a method of its own can have a limit or a cache of its own.
-        if route in wanted.routes or wanted.cache_ttl_s is not None:
-            places += [(path, ANY), (path, "GET")]
+    if wanted.routes or wanted.cache_ttl_s is not None:
+        # Only what has a method of its own can have a limit or a cache of its own, and be left out of another's.
+        for path, name_of_method in stage_settings.places(wanted.project):
+            places += [(path, ANY), (path, name_of_method)]
     method = Method(wanted.auth, integration)
     methods = dict.fromkeys(places, method)
+    if wanted.cache_ttl_s is not None:
+        kept = replace(method, integration=replace(integration, cache_keys=stage_settings.CACHE_KEYS))
+        methods |= dict.fromkeys(stage_settings.places(wanted.project, stage_settings.CACHED), kept)
+    checked = methods[predict, "POST"]
+    methods[predict, "POST"] = replace(checked, model=model)
     if wanted.cors is not None:
         # A browser asks what it may do before it says who asks.
         methods |= {(path, OPTIONS): Method("none", integration) for path, _ in places}
-    return Tree(methods, _with_parents(path for path, _ in places))
+    return Tree(methods, with_parents(path for path, _ in places))
 
 
 def read(resources: Iterable[Mapping[str, Any]]) -> Tree:
@@ -125,9 +150,33 @@ def hardened(found: Tree, wanted: Tree) -> Tree:
     return Tree(methods, found.paths)
 
 
+def checked(found: Tree, project: str, name: str | None) -> Tree:
+    """Return `found` with bodies of predict checked by the model of this name, or not at all."""
+    place = _predict(project)
+    if place not in found.methods:
+        return found
+    return replace(found, methods={**found.methods, place: replace(found.methods[place], model=name)})
+
+
+def model(found: Tree, project: str) -> str | None:
+    """Return the name of the model that bodies of predict are checked by."""
+    method = found.methods.get(_predict(project))
+    return method.model if method else None
+
+
+def validator_id(found: Tree, project: str) -> str:
+    """Return the id of the validator that does so; empty for none."""
+    method = found.methods.get(_predict(project))
+    return method.validator_id if method else ""
+
+
+def _predict(project: str) -> Place:
+    return f"/{project}/predict", "POST"
+
+
 def digest(tree: Tree, responses: Mapping[str, Any]) -> str:
     """Return a digest of all that a deployment makes live: the tree, and the gateway's own answers."""
-    said = {f"{name} {path}": asdict(method) for (path, name), method in tree.methods.items()}
+    said = {f"{name} {path}": asdict(replace(method, validator_id="")) for (path, name), method in tree.methods.items()}
     return hashlib.sha256(json.dumps([said, responses], sort_keys=True, default=dict).encode()).hexdigest()[:12]
 
 
@@ -140,25 +189,71 @@ def _method(said: Mapping[str, Any]) -> Method:
     # What plays AWS locally keeps what was patched as text.
     asked = (str(said.get("authorizationType")), str(said.get("apiKeyRequired", False)).lower() == "true")
     auth = next((auth for auth, known in AUTH.items() if known == asked), " ".join(map(str, asked)))
-    return Method(auth, _integration(said.get("methodIntegration")))
+    validator_id = said.get("requestValidatorId") or ""
+    model = (said.get("requestModels") or {}).get(JSON) if validator_id else None
+    return Method(auth, _integration(said.get("methodIntegration")), model, validator_id)
 
 
 def _integration(said: Mapping[str, Any] | None) -> Integration | None:
     if not said:
         return None
-    waits = said.get("timeoutInMillis")
-    return Integration(said.get("type", ""), said.get("uri") or "", int(waits) if waits is not None else None)
+    if said.get("type") == "MOCK":
+        return Integration("MOCK", timeout_ms=None, answer=_answer(said))
+    waits, keys = said.get("timeoutInMillis"), said.get("cacheKeyParameters") or ()
+    return Integration(
+        type=said.get("type", ""),
+        uri=said.get("uri") or "",
+        timeout_ms=int(waits) if waits is not None else None,
+        cache_keys=tuple(sorted(each.removeprefix(HEADER) for each in keys)),
+    )
+
+
+def mocked(answer: Answer) -> dict[str, Any]:
+    """Return how AWS writes an answer of the gateway's own, in two calls' words: the integration's, the response's."""
+    headers = {f"method.response.header.{name}": f"'{value}'" for name, value in answer.headers.items()}
+    return {
+        "integration": {
+            "requestTemplates": {JSON: json.dumps({"statusCode": answer.status})},
+            "passthroughBehavior": "NEVER",  # what is no JSON is refused, as the function would
+        },
+        "response": {"responseParameters": headers, "responseTemplates": {JSON: answer.body} if answer.body else {}},
+    }
+
+
+def _answer(said: Mapping[str, Any]) -> Answer | None:
+    """Read what a MOCK answers; None where any of it is not as `mocked` would write it."""
+    responses = said.get("integrationResponses") or {}
+    if len(responses) != 1:
+        return None
+    ((status, response),) = responses.items()
+    headers = response.get("responseParameters") or {}
+    found = Answer(
+        int(status),
+        (response.get("responseTemplates") or {}).get(JSON) or "",
+        {name.removeprefix("method.response.header."): value.strip("'") for name, value in headers.items()},
+    )
+    written = mocked(found)["integration"]
+    return found if all(said.get(key) == value for key, value in written.items()) else None
 
 
 def _differences(old: Method, new: Method) -> Iterable[str]:
-    was, will = asdict(old), asdict(new)
-    for key in will:
-        if was[key] != will[key]:
-            shown = (was[key], will[key]) if key == "auth" else ("another", "as wanted")
-            yield f"{key}: {shown[0]} -> {shown[1]}"
+    if old.auth != new.auth:
+        yield f"auth: {old.auth} -> {new.auth}"
+    if old.model != new.model:
+        yield f"schema: {old.model or 'none'} -> {new.model or 'none'}"
+    if old.integration != new.integration:
+        was, will = (_said(each.integration) for each in (old, new))
+        yield f"answered by {was if was != will else 'another'} -> {will}"
 
 
-def _with_parents(paths: Iterable[str]) -> frozenset[str]:
+def _said(integration: Integration | None) -> str:
+    if integration is None:
+        return "nothing"
+    return "an example" if integration.type == "MOCK" else "the function"
+
+
+def with_parents(paths: Iterable[str]) -> frozenset[str]:
+    """Return paths with all that lead to them."""
     found = {"/"}
     for path in paths:
         while path not in found:
