@@ -190,6 +190,8 @@ def _tell_push(stage: Any, where: Any, done: Any, *, as_json: bool, dry_run: boo
         )
     if stage.api.auth == "none" and not dry_run:
         terminal.say('anybody who knows the URL can call it (auth = "none"); auth = "iam" lets only AWS identities in')
+    if stage.api.auth == "api_key" and not dry_run:
+        terminal.say(f"who has a key can call it, as the header x-api-key: thampi keys {stage.stage} create LABEL")
     if domain_url:
         terminal.say(f"under its domain: {domain_url}")
     if done.url:
