@@ -17,7 +17,7 @@ import pytest
 from moto import mock_aws
 
 import thampi
-from tests.aws import strict, strict_domains, strict_http, strict_rest
+from tests.aws import strict, strict_domains, strict_http, strict_keys, strict_rest, strict_stages
 from tests.aws.conftest import Death, refusal
 from thampi.aws import session
 from thampi.config import Build, Stage
@@ -45,7 +45,7 @@ def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
     strict.tag_new_buckets(monkeypatch)
     strict.take_objects_one_at_a_time(monkeypatch)
     strict.lambda_takes_its_time(monkeypatch)
-    strict.lambda_changes_tmp(monkeypatch)
+    strict.lambda_changes_settings(monkeypatch)
     strict.lambda_freezes_versions(monkeypatch)
     strict.lambda_guards_aliases(monkeypatch)
     strict.lambda_knows_digests(monkeypatch)
@@ -57,6 +57,8 @@ def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
     strict_http.http_apis_have_stages(monkeypatch)
     strict_http.http_apis_have_authorizers(monkeypatch)
     strict_rest.rest_apis_are_strict(monkeypatch)
+    strict_stages.rest_stages_are_strict(monkeypatch)
+    strict_keys.keys_are_strict(monkeypatch)
     strict_domains.domains_are_strict(monkeypatch)
 
 

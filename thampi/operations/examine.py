@@ -106,6 +106,7 @@ def examine(
     stand = endpoint.read(stage, place, is_laid=is_laid)
     if live is not None or any(map(endpoint.answers_itself, stand.others)):
         endpoint.check_replaced(stage, place, stand, replacing=replace_endpoint)
+    endpoint.check(stage, place, stand)
     latest = function.read(aws, names.function(stage.name, stage.stage))
     callers = release.callers(aws, names.function(stage.name, stage.stage)) if live else []
     rows = [
