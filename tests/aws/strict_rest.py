@@ -156,7 +156,7 @@ def gateway_responses_have_defaults(monkeypatch):
 
 def rest_apis_have_tags(monkeypatch):
     """An API has tags, not only its stages have; one that is not there is not deleted."""
-    read, write = APIGatewayResponse.get_tags, APIGatewayResponse.tag_resource
+    read, write, erase = (getattr(APIGatewayResponse, name) for name in ("get_tags", "tag_resource", "untag_resource"))
 
     def api(self):
         resource = unquote(self.path).partition("/restapis/")[2]
@@ -173,12 +173,20 @@ def rest_apis_have_tags(monkeypatch):
         found.tags = {**found.tags, **self._get_param("tags")}
         return 204, {"status": 204}, ""
 
+    def untag_resource(self):
+        found = api(self)
+        if found is None:
+            return erase(self)
+        found.tags = {key: value for key, value in found.tags.items() if key not in self.querystring["tagKeys"]}
+        return 204, {"status": 204}, ""
+
     def is_there(self, function_id):
         if function_id not in self.apis:
             raise _Absent("Invalid API identifier specified")
 
     monkeypatch.setattr(APIGatewayResponse, "get_tags", get_tags)
     monkeypatch.setattr(APIGatewayResponse, "tag_resource", tag_resource)
+    monkeypatch.setattr(APIGatewayResponse, "untag_resource", untag_resource)
     _before(monkeypatch, APIGatewayBackend, "delete_rest_api", is_there)
 
 

@@ -27,7 +27,8 @@ from thampi.operations.place import Place
 REGION = "eu-central-1"
 BUCKET = "thampi-models-of-a-test"
 SERVICES = ("s3", "ecr", "logs", "iam", "lambda", "apigatewayv2", "apigateway", "events")
-__all__ = ["BUCKET", "REGION", "SERVICES", "Death", "Scale", "Stand", "refusal", "tightened"]
+SELDOM = ("wafv2",)  # asked only where something is set that is theirs
+__all__ = ["BUCKET", "REGION", "SELDOM", "SERVICES", "Death", "Scale", "Stand", "refusal", "tightened"]
 
 
 class Scale(thampi.Model):
@@ -100,13 +101,13 @@ class Stand:
             aws.session.events.register("after-call", lambda model, **_: self.after(_called(model)))
             self.wire: Callable[[str, Any], Any] = lambda operation, request: None
             aws.session.events.register_first("before-send", self._sent)
-            for service in SERVICES:
+            for service in (*SERVICES, *SELDOM):
                 aws.client(service)
                 aws.once(service)
             aws.invoker(self.stage.timeout_s)
             aside = boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
             # What a test itself asks; nothing of it is counted or disturbed.
-            self.clients = {service: aside.client(service) for service in SERVICES}
+            self.clients = {service: aside.client(service) for service in (*SERVICES, *SELDOM)}
         self.place = Place(aws, BUCKET, None)
 
     def undisturbed(self) -> None:
@@ -192,6 +193,8 @@ class Stand:
             "functions": self._functions(),
             "apis": self._apis(),
             "REST APIs": self._rest_apis(),
+            "usage plans": self._usage_plans(),
+            "API keys": self._api_keys(),
             "domains": self._domains(),
             "repositories": self._repositories(),
             "rules": self._rules(),
@@ -453,6 +456,19 @@ class Stand:
             of_apis = {one.get("ApiMappingKey", ""): [one["ApiId"], one["Stage"]] for one in mapped}
             found[each["DomainName"]] = {"domain": each, "mappings": of_apis}
         return found
+
+    def _usage_plans(self) -> list[Any]:
+        """Describe the plans, each with the names of the keys in it."""
+        client, found = self.clients["apigateway"], []
+        for plan in self._every("apigateway", "get_usage_plans", "items"):
+            held = client.get_usage_plan_keys(usagePlanId=plan.pop("id"))["items"]
+            found.append({**plan, "keys": sorted(each["name"] for each in held)})
+        return sorted(found, key=str)
+
+    def _api_keys(self) -> list[Any]:
+        keys = self._every("apigateway", "get_api_keys", "items")
+        kept = ("name", "enabled", "tags")
+        return sorted(({each: key.get(each) for each in kept} for key in keys), key=str)
 
     def _rules(self) -> dict[str, Any]:
         events, found = self.clients["events"], {}

@@ -122,6 +122,20 @@ def test_tightened_nothing_gets_looser_than_it_was_or_is_wanted_and_nothing_else
     assert stage_settings.tightened(after, aim) == after
 
 
+def test_tightening_lowers_the_limit_of_all_without_an_entry_for_each():
+    wanted = stage_settings.make(replace(OPEN, limit=Limit(10.0, 20), cache_ttl_s=60, tracing=True))
+    stricter = stage_settings.tightened(stage_settings.make(OPEN), wanted)
+    assert stricter == stage_settings.make(replace(OPEN, limit=Limit(10.0, 20)))
+
+
+def test_a_limit_of_minus_one_is_none_and_gets_lower():
+    entry = {**DEFAULTS, "throttlingRateLimit": -1.0, "throttlingBurstLimit": -1}
+    found = stage_settings.read({"methodSettings": {"*/*": entry, PREDICT: entry}})
+    assert (found.rate_per_s, found.burst, found.routes) == (None, None, {PREDICT: Route(None, None)})
+    stricter = stage_settings.tightened(found, stage_settings.make(OPEN))
+    assert (stricter.rate_per_s, stricter.burst, stricter.routes) == (100.0, 200, {PREDICT: Route(100.0, 200)})
+
+
 # ------------------------------------------------------------------------------------------------------ what is patched
 
 
