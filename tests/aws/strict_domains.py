@@ -4,8 +4,8 @@ import json
 import uuid
 from urllib.parse import unquote
 
-from moto.apigateway.models import apigateway_backends
-from moto.apigatewayv2.models import ApiGatewayV2Backend, DomainName
+from moto.apigateway.models import APIGatewayBackend, apigateway_backends
+from moto.apigatewayv2.models import ApiGatewayV2Backend, DomainName, apigatewayv2_backends
 from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.core.exceptions import JsonRESTError
 
@@ -121,11 +121,13 @@ def mappings_lead_to_apis(monkeypatch):
 
 
 def mapped_apis_stay(monkeypatch):
-    """An API that a domain leads to can't be deleted (gruntwork-io/cloud-nuke#370)."""
+    """An API that a domain leads to can't be deleted (gruntwork-io/cloud-nuke#370, glomex/gcdt#373)."""
 
     def is_free(self, api_id):
-        if any(each.api_id == api_id for each in self.api_mappings.values()):
+        mappings = apigatewayv2_backends[self.account_id][self.region_name].api_mappings.values()
+        if any(each.api_id == api_id for each in mappings):
             said = "Please remove all API mappings for the API from your custom domain names."
             raise _Refusal(f"Deleting API {api_id} failed. {said}")
 
     _before(monkeypatch, ApiGatewayV2Backend, "delete_api", is_free)
+    _before(monkeypatch, APIGatewayBackend, "delete_rest_api", is_free)

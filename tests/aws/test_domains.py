@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from moto.apigatewayv2.models import apigatewayv2_backends
 
-from tests.aws import strict_domains
+from tests.aws import strict_domains, strict_rest
 from tests.aws.conftest import Death
 from thampi.aws import addresses, domains
 from thampi.aws.addresses import Target
@@ -22,6 +22,7 @@ READS = {"GetDomainName", "GetApiMappings", "GetApis", "GetTags"}
 @pytest.fixture
 def aws(aws, monkeypatch):
     strict_domains.domains_are_strict(monkeypatch)
+    strict_rest.rest_apis_are_strict(monkeypatch)
     return aws
 
 
@@ -253,11 +254,11 @@ def target(aws, make, **tags):
 
 def tags_of(aws, found):
     if "/restapis/" in found.arn:
-        return aws.client("apigateway").get_rest_api(restApiId=found.api.id).get("tags", {})
+        return aws.client("apigateway").get_tags(resourceArn=found.arn)["tags"]
     return aws.client("apigatewayv2").get_tags(ResourceArn=found.arn)["Tags"]
 
 
-@pytest.mark.parametrize("make", [http_api])
+@pytest.mark.parametrize("make", [http_api, rest_api])
 def test_addresses_are_noted_at_the_api_beside_its_other_tags_and_erased_one_by_one(aws, calls, make):
     found = target(aws, make)
     for address in ("a.example.com/iris", "b.example.com", "a.example.com"):

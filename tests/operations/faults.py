@@ -9,6 +9,7 @@ each state that a story gets to: most faults, those of reads, leave what another
 
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ THROTTLED = {
     "apigatewayv2": ("TooManyRequestsException", 429),
     "apigateway": ("TooManyRequestsException", 429),
     "events": ("ThrottlingException", 400),
+    "wafv2": ("ThrottlingException", 400),
 }
 _BROKEN = {
     "s3": ("InternalError", 500),
@@ -40,6 +42,7 @@ _BROKEN = {
     "apigatewayv2": ("InternalServerErrorException", 500),
     "apigateway": ("ServiceUnavailableException", 503),
     "events": ("InternalException", 500),
+    "wafv2": ("WAFInternalErrorException", 500),
 }
 _SAID = {"throttled": "again and again", "answered 500": "again and again", "denied": "AWS refuses|may not be used"}
 
@@ -147,9 +150,10 @@ def undisturbed(accounts: Stand, case: Case) -> Undisturbed:
     return _KNOWN[id(case)][1]
 
 
-def story(accounts: Stand, case: Case, kind: str, service: str, *, sampled: bool = False) -> list[str]:
+def story(accounts: Stand, case: Case, kind: str, service: str, *, only: str = "", sampled: bool = False) -> list[str]:
     """Let each call of a service fail in one way; return what was wrong, a line each.
 
+    `only` is what the names of the calls match that are to fail, where the others are other stories.
     With `sampled` only the first and the last call of each name, where many are the same, for one thing after another;
     and no reads where a run dies after its call: those leave what was left before them.
     """
@@ -159,7 +163,7 @@ def story(accounts: Stand, case: Case, kind: str, service: str, *, sampled: bool
     # Where nothing is released, as when only settings change, nothing is tried.
     tried = "lambda.Invoke" not in calls or calls.index("lambda.Invoke") < flip
     assert (tried, calls.count(case.flip)) == (True, case.flips)
-    faults = _faults(calls, kind, service)
+    faults = _faults(calls, kind, rf"{service}\.({only})")
     if sampled:
         faults = (each for each in [*faults] if _is_telling(each[1], calls))
     for first in faults:
@@ -184,12 +188,12 @@ def story(accounts: Stand, case: Case, kind: str, service: str, *, sampled: bool
     return wrong
 
 
-def _faults(calls: list[str], kind: str, service: str) -> Iterator[tuple[int, Fault]]:
-    """Yield the faults of a service's calls, each with the place of its call among all calls."""
+def _faults(calls: list[str], kind: str, pattern: str) -> Iterator[tuple[int, Fault]]:
+    """Yield the faults of the calls that match, each with the place of its call among all calls."""
     counted = Counter[str]()
     for place, call in enumerate(calls):
         counted[call] += 1
-        if call.startswith(f"{service}."):
+        if re.match(pattern, call):
             yield place, Fault(kind, call, counted[call])
 
 

@@ -38,14 +38,20 @@ def names_of(stand):
     return [each["DomainName"] for each in stand.clients["apigatewayv2"].get_domain_names()["Items"]]
 
 
+def apis(stand):
+    """The tags of each API, of either kind, by its id."""
+    found = {each["ApiId"]: each["Tags"] for each in stand.clients["apigatewayv2"].get_apis()["Items"]}
+    return found | {each["id"]: each["tags"] for each in stand.clients["apigateway"].get_rest_apis()["items"]}
+
+
 def api_id(stand):
-    (api,) = stand.clients["apigatewayv2"].get_apis()["Items"]
-    return api["ApiId"]
+    (found,) = apis(stand)
+    return found
 
 
 def noted(stand):
-    (api,) = stand.clients["apigatewayv2"].get_apis()["Items"]
-    return sorted(value for key, value in api["Tags"].items() if key.startswith("thampi:address"))
+    (tags,) = apis(stand).values()
+    return sorted(value for key, value in tags.items() if key.startswith("thampi:address"))
 
 
 def somebody_elses(stand, name=IRIS.name, certificate=CERTIFICATE, **configuration):
@@ -236,6 +242,64 @@ def test_a_run_that_died_with_a_new_address_is_not_forgotten_under_the_old_setti
     assert leads(stand)
     stand.push(replace(stand.stage, model_dir=stand.models[1]), force=True)
     assert (stand.snapshot()["domains"], noted(stand)) == (plain, [])
+
+
+# -------------------------------------------------------------------------------------------------------- another type
+
+
+@pytest.mark.parametrize(("old", "new"), [("http", "rest"), ("rest", "http")])
+def test_the_address_moves_by_one_call_when_the_new_endpoint_was_tried_and_before_the_old_one_goes(stand, old, new):
+    first = stand.push(with_domain(stand, IRIS, old))
+    before, stage = api_id(stand), with_domain(stand, IRIS, new)
+    would = rows_of(examined(stand, stage, replace_endpoint=True))
+    assert would[1] == ("mapping", "models.example.com/iris", "changed", (f"API: {before} -> the new one",))
+    stand.calls.clear()
+    stand.sleeps.clear()
+    tried, ways = [], []
+
+    def try_out(*_):
+        tried.append(leads(stand)["models.example.com/iris"])
+
+    stand.before = lambda call: ways.append(leads(stand)["models.example.com/iris"] in apis(stand))
+    pushed = stand.push(stage, replace_endpoint=True, try_out=try_out)
+    stand.undisturbed()
+    after = api_id(stand)
+    assert stand.sleeps == [20.0]
+    assert (tried, leads(stand)) == ([before], {"models.example.com/iris": after})
+    assert all(ways)
+    assert rows_of(pushed)[1] == ("mapping", "models.example.com/iris", "changed", (f"API: {before} -> {after}",))
+    assert of_domains(stand) == ["TagResource", "UpdateApiMapping"]
+    assert (noted(stand), first.url != pushed.url) == (["models.example.com/iris"], True)
+    assert not stand.push(stage).changed
+    destroy.destroy(stage, stand.place, who="me")
+    assert (leads(stand), names_of(stand)) == ({}, [])
+
+
+@pytest.mark.parametrize("kind", ["http", "rest"])
+def test_a_type_that_can_have_no_domain_takes_it_away_before_the_endpoint_that_it_led_to(stand, kind):
+    stand.push(with_domain(stand, IRIS, kind))
+    stand.calls.clear()
+    pushed = stand.push(with_domain(stand, None, "url"), replace_endpoint=True)
+    assert rows_of(pushed) == [("old mapping", "models.example.com/iris", "changed", ("-> removed",))]
+    assert (leads(stand), names_of(stand), apis(stand)) == ({}, [], {})
+
+
+def test_back_to_the_old_type_the_address_comes_back(stand):
+    """Where the run died with the address moved, and somebody changed their mind."""
+    stand.push(with_domain(stand, IRIS, "http"))
+    before = api_id(stand)
+
+    def die(call):
+        if call == "apigatewayv2.UpdateApiMapping":
+            raise Death(call)
+
+    stand.after = die
+    with pytest.raises(Death):
+        stand.push(with_domain(stand, IRIS, "rest"), replace_endpoint=True)
+    stand.undisturbed()
+    assert leads(stand)["models.example.com/iris"] != before
+    stand.push(with_domain(stand, IRIS, "http"), replace_endpoint=True, force=True)
+    assert leads(stand) == {"models.example.com/iris": api_id(stand)} == {"models.example.com/iris": before}
 
 
 # -------------------------------------------------------------------------------------------------------------- shared

@@ -18,6 +18,10 @@ from thampi.operations.place import Place
 
 Say = Callable[[str], None]
 
+# A moved address is not seen everywhere at once, and a request that still gets to the old endpoint should find it. AWS
+# promises no time; this is some times what most changes of the gateway take.
+_UNTIL_SEEN_S = 20.0
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -71,6 +75,9 @@ def ensure(
         led = domains.lead(place.aws, made.value, wanted.path, target.api)
         rows.append(("domain", wanted.name, made.action, made.changes))
         rows.append(("mapping", _address(wanted), led.action, led.changes))
+        if led.action == "changed" and not _on_this_machine(stage, place):
+            say(f"{_address(wanted)} leads to {standing.url}: in {_UNTIL_SEEN_S:.0f} s everything at AWS knows of it")
+            place.aws.sleep(_UNTIL_SEEN_S)
         if "created" in (made.action, led.action):
             say(advice(stage, place, _address(wanted), made.value.target, made.value.zone_id))
     left = _left_over(wanted, _targets(place, stand))
