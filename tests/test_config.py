@@ -280,6 +280,7 @@ def test_the_list_of_variables_is_closed():
     [
         "THAMPI_DOCKER",
         "THAMPI_LOCAL_PORT",
+        "THAMPI_TOKEN",
         "THAMPI_MODEL",
         "THAMPI_MANIFEST_SHA256",
         "THAMPI_FILES",

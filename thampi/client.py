@@ -69,8 +69,9 @@ class Client:
         """Get ready to ask the model at `url`, or at the endpoint of `stage`; nothing is asked yet.
 
         `url` is what `thampi push` prints, with or without /predict. `stage` is one of the thampi.toml in this folder
-        or above: its URL is looked up at AWS, and requests are signed, or carry a key of the
-        stage (THAMPI_API_KEY, or one that AWS tells), when the endpoint wants that.
+        or above: its URL is looked up at AWS, and requests are signed, or carry what callers are given when the
+        endpoint wants that: a key (THAMPI_API_KEY, or one of the stage that AWS tells), or a token (THAMPI_TOKEN).
+        What is given as `api_key` or `token` goes before.
         `api_key` is sent as x-api-key; `token` as a bearer token, or asked for one at each request, if it can be
         called. `sign` signs requests to a `url` with AWS credentials, those of `profile` or those that boto3 finds.
         `timeout_s` is how long nothing may come of an answer: without it, as long as the endpoint could take.
@@ -93,7 +94,7 @@ class Client:
         self._given |= {"profile": profile, "timeout_s": timeout_s, "idempotent": idempotent}
         keys = _keys(api_key, token)
         if stage is not None:
-            url, authorize, timeout_s = _of_stage(stage, sign, timeout_s, api_key)
+            url, authorize, timeout_s = _of_stage(stage, sign, timeout_s, is_given=bool(api_key or token))
         else:
             authorize = _signing(url or "", profile) if sign else openly
         self._asker = Asker(url or "", _both(authorize, keys), timeout_s=timeout_s, idempotent=idempotent)
@@ -151,16 +152,16 @@ class Client:
         return f"thampi.Client({self.url!r})"
 
 
-def _of_stage(name: str, sign: bool, timeout_s: float | None, api_key: str | None) -> tuple[str, Authorize, float]:
+def _of_stage(name: str, sign: bool, timeout_s: float | None, *, is_given: bool) -> tuple[str, Authorize, float]:
     """Return what asking a stage's endpoint needs; only this needs the project's settings and AWS."""
     from thampi import config
-    from thampi.operations import keys, place, predict
+    from thampi.operations import place, predict
 
     if sign:
         raise ConfigError("a stage's endpoint says itself whether requests are signed", hint="leave `sign` out")
     stage = config.load(config.find(Path.cwd()), name, flags={}, environ=os.environ)
-    environ = os.environ if api_key is None else {**os.environ, keys.VARIABLE: api_key}
-    found = predict.reach(stage, place.find(stage, environ=os.environ, say=_unsaid), environ=environ)
+    there = place.find(stage, environ=os.environ, say=_unsaid)
+    found = predict.reach(stage, there, None if is_given else os.environ)
     return found.url, found.authorize, found.timeout_s if timeout_s is None else timeout_s
 
 

@@ -68,3 +68,23 @@ def test_a_model_that_is_being_loaded_was_not_run():
         body = json.dumps({"error": {"type": told, "message": "m", "request_id": "r"}}).encode()
         assert not failures.of("u", Answer(503, {}, body)).may_have_run
     assert failures.of("u", Answer(503, {}, b'{"message": "Service Unavailable"}')).may_have_run
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "said"),
+    [
+        (
+            401,
+            'Bearer scope="" error="invalid_token" error_description="the token has expired"',
+            "the token has expired",
+        ),
+        (403, 'Bearer scope="ask" error="insufficient_scope"', "insufficient_scope"),
+        (401, 'Bearer error_description="eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2ln is bad"', "… is bad"),
+        (401, "Bearer", ""),
+        (400, 'Bearer error_description="not about a token"', ""),
+    ],
+)
+def test_what_is_wrong_with_a_token_is_said_and_the_token_isnt(status, header, said):
+    answer = Answer(status, {"www-authenticate": header}, b'{"message": "Unauthorized"}')
+    failure = failures.of("https://x/m", answer)
+    assert failure.message == f"https://x/m answered {status}: Unauthorized" + (f": {said}" if said else "")

@@ -124,13 +124,14 @@ def lambda_takes_its_time(monkeypatch, polls=1):
         _before(monkeypatch, LambdaResponse, method, is_free)
 
 
-def lambda_changes_tmp(monkeypatch):
-    """UpdateFunctionConfiguration changes the size of /tmp."""
+def lambda_changes_settings(monkeypatch):
+    """UpdateFunctionConfiguration changes the size of /tmp, and whether requests are traced."""
 
-    def resize(self, config):
+    def change(self, config):
         self.ephemeral_storage = config.get("EphemeralStorage", {}).get("Size", self.ephemeral_storage)
+        self.tracing_config = config.get("TracingConfig", self.tracing_config)
 
-    _before(monkeypatch, LambdaFunction, "update_configuration", resize)
+    _before(monkeypatch, LambdaFunction, "update_configuration", change)
 
 
 def lambda_keeps_snapstart(monkeypatch):

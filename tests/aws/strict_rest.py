@@ -28,6 +28,7 @@ def rest_apis_are_strict(monkeypatch):
     deployments_are_copies(monkeypatch)
     gateway_responses_have_defaults(monkeypatch)
     rest_apis_have_tags(monkeypatch)
+    models_are_used(monkeypatch)
 
 
 def resources_have_methods(monkeypatch):
@@ -109,8 +110,16 @@ def _content(api):
     }
     if not all(method["methodIntegration"] for method in methods.values()):
         raise BadRequestException("No integration defined for method")
+    for method in methods.values():
+        said = method["methodIntegration"]
+        announced = [key for each in method["methodResponses"].values() for key in each["responseParameters"] or {}]
+        given = [k for r in (said["integrationResponses"] or {}).values() for k in r.get("responseParameters") or {}]
+        if not {*given} <= {*announced}:
+            raise BadRequestException("Invalid mapping expression specified")
     answers = {key: each.to_json() for key, each in api.gateway_responses.items()}
-    return json.loads(json.dumps({"methods": methods, "answers": answers}))
+    models = {name: each.schema for name, each in api.models.items()}
+    said = {"methods": methods, "answers": answers, "models": models, "validators": [*api.request_validators]}
+    return json.loads(json.dumps(said))
 
 
 def _delete_deployment(self, deployment_id):
@@ -147,11 +156,7 @@ def gateway_responses_have_defaults(monkeypatch):
 
 def rest_apis_have_tags(monkeypatch):
     """An API has tags, not only its stages have; one that is not there is not deleted."""
-    read, write, erase = (
-        APIGatewayResponse.get_tags,
-        APIGatewayResponse.tag_resource,
-        APIGatewayResponse.untag_resource,
-    )
+    read, write, erase = (getattr(APIGatewayResponse, name) for name in ("get_tags", "tag_resource", "untag_resource"))
 
     def api(self):
         resource = unquote(self.path).partition("/restapis/")[2]
@@ -183,3 +188,49 @@ def rest_apis_have_tags(monkeypatch):
     monkeypatch.setattr(APIGatewayResponse, "tag_resource", tag_resource)
     monkeypatch.setattr(APIGatewayResponse, "untag_resource", untag_resource)
     _before(monkeypatch, APIGatewayBackend, "delete_rest_api", is_there)
+
+
+def models_are_used(monkeypatch):
+    """A model has a name of its own, of letters and digits, and stays as long as a method names it; a validator, too,
+    and a method names those that are there. A response is announced once."""
+    _before(monkeypatch, APIGatewayBackend, "create_model", _is_new_model)
+    _before(monkeypatch, APIGatewayBackend, "delete_model", _is_unused)
+    _before(monkeypatch, APIGatewayBackend, "delete_request_validator", _validates_nothing)
+    _before(monkeypatch, APIGatewayBackend, "put_method", _names_what_is_there)
+    _before(monkeypatch, APIGatewayBackend, "put_method_response", _is_new_response)
+
+
+def _is_new_model(self, rest_api_id, name, content_type, description, schema):
+    json.loads(schema)
+    if not name.isalnum():
+        raise BadRequestException("Model name must be alphanumeric")
+    if name in self.get_rest_api(rest_api_id).models:
+        raise ConflictException("Model name already exists for this REST API")
+
+
+def _is_unused(self, rest_api_id, model_name):
+    if any(model_name in (each.request_models or {}).values() for each in _methods(self, rest_api_id)):
+        raise ConflictException("Cannot delete a model that is referenced")
+
+
+def _validates_nothing(self, restapi_id, validator_id):
+    if any(each.request_validator_id == validator_id for each in _methods(self, restapi_id)):
+        raise ConflictException("Cannot delete a validator that is referenced")
+
+
+def _names_what_is_there(self, function_id, *_, request_models=None, request_validator_id=None, **__):
+    api = self.get_rest_api(function_id)
+    if not {*(request_models or {}).values()} <= {*api.models}:
+        raise BadRequestException("Invalid model identifier specified")
+    if request_validator_id and request_validator_id not in api.request_validators:
+        raise BadRequestException("Invalid Request Validator identifier specified")
+
+
+def _is_new_response(self, function_id, resource_id, method_type, response_code, *_):
+    if response_code in self.get_method(function_id, resource_id, method_type).method_responses:
+        raise ConflictException("Response already exists for this resource")
+
+
+def _methods(backend, api_id):
+    resources = backend.get_rest_api(api_id).resources.values()
+    return [method for each in resources for method in each.resource_methods.values()]

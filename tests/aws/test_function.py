@@ -44,7 +44,7 @@ RELEASED = replace(
 def aws(aws, monkeypatch):
     strict.lambda_takes_its_time(monkeypatch)
     strict.lambda_freezes_versions(monkeypatch)
-    strict.lambda_changes_tmp(monkeypatch)
+    strict.lambda_changes_settings(monkeypatch)
     strict.lambda_provisions(monkeypatch)
     aws.client("iam").create_role(RoleName="lambda", AssumeRolePolicyDocument="{}")
     return aws
@@ -87,6 +87,7 @@ def test_each_difference_is_a_line_and_no_value_of_the_environment_shows():
         architecture="arm64",
         timeout_s=15,
         ephemeral_storage_mb=2048,
+        tracing=True,
         role_arn=f"{ROLE}2",
         subnet_ids=("subnet-2", "subnet-1"),
         security_group_ids=("sg-1",),
@@ -99,6 +100,7 @@ def test_each_difference_is_a_line_and_no_value_of_the_environment_shows():
         "memory_mb: 1024 -> 2048",
         "timeout_s: 29 -> 15",
         "ephemeral_storage_mb: 512 -> 2048",
+        "tracing: False -> True",
         "subnet_ids: none -> subnet-1, subnet-2",
         "security_group_ids: none -> sg-1",
         "environment.NEW: added",
@@ -188,6 +190,16 @@ def test_tmp_and_network_come_and_go(aws):
     function.ensure(aws, WANTED)
     assert function.ensure(aws, wanted).value.function == wanted
     assert function.ensure(aws, WANTED).value.function == WANTED
+
+
+def test_tracing_comes_and_goes_and_a_version_keeps_what_it_was_published_with(aws):
+    for traced in (True, False, True):
+        wanted = replace(WANTED, tracing=traced)
+        assert function.ensure(aws, wanted).value.function == wanted
+        version = aws.client("lambda").publish_version(FunctionName=NAME)["Version"]
+        assert function.read(aws, NAME, version).function.tracing is traced
+    assert function.read(aws, NAME, "1").function.tracing is True
+    assert function.read(aws, NAME, "2").function.tracing is False
 
 
 def test_a_tag_is_added_without_another_release(aws, calls):
@@ -288,6 +300,15 @@ def test_a_refusal_that_passes_is_waited_for(aws, meddler, sleeps, operation, co
         function.ensure(aws, WANTED)
     assert message in refused.value.message
     assert limit <= sum(sleeps) < limit + 8
+
+
+def test_a_role_of_the_user_that_may_not_trace_is_said_how_to_be_made_right(aws, meddler):
+    function.ensure(aws, WANTED)
+    said = "The provided execution role does not have permissions to call PutTraceSegments on XRAY"
+    meddler.refuse("UpdateFunctionConfiguration", "InvalidParameterValueException", message=said)
+    with pytest.raises(CloudError, match=said) as refused:
+        function.ensure(aws, replace(WANTED, tracing=True))
+    assert "xray:PutTraceSegments and xray:PutTelemetryRecords" in refused.value.hint
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -74,6 +74,20 @@ def test_without_models_in_s3_there_is_nothing_to_read_there(aws):
     assert "s3" not in str(made.policy)
 
 
+def test_where_requests_are_traced_x_ray_may_be_told_of_them_and_nowhere_else(aws):
+    traced = role.make(aws, "iris", "staging", bucket="models", traced=True).policy["Statement"]
+    plain = role.make(aws, "iris", "staging", bucket="models").policy["Statement"]
+    assert traced == [
+        *plain,
+        {
+            "Sid": "Traces",
+            "Effect": "Allow",
+            "Action": ["xray:PutTelemetryRecords", "xray:PutTraceSegments"],
+            "Resource": "*",
+        },
+    ]
+
+
 def test_in_a_network_lambda_may_manage_interfaces_and_the_functions_code_may_not(aws):
     *_, allowed, denied = role.make(aws, "iris", "staging", bucket="models", in_vpc=True).policy["Statement"]
     assert (allowed["Effect"], denied["Effect"]) == ("Allow", "Deny")

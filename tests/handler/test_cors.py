@@ -296,7 +296,7 @@ def test_leave_is_given_to_the_allowed_alone_and_never_to_all_with_credentials(
     if credentials and "*" in allowed:
         return
     known = served(origins=allowed, methods=methods, headers=headers, credentials=credentials)
-    reply = known.http(made(origin, shape))
+    reply = known.http(made(origin, shape=shape))
     leave = reply.headers.get("access-control-allow-origin")
     if shape not in WITH_HEADERS:
         assert leave in (None, "*")

@@ -12,7 +12,7 @@ import pytest
 from docker import types
 
 from thampi.local.ministack_server import __main__ as server
-from thampi.local.ministack_server import functions, keeping, relay, rest_apis
+from thampi.local.ministack_server import apis, functions, keeping, relay, rest_apis
 
 
 def lambda_service(functions=("f",), pool=()):
@@ -98,6 +98,43 @@ def test_a_method_asks_for_a_key_or_does_not_as_the_text_says():
     assert [each[:3] for each in heard] == [("a", "r", "ANY")] * 2
     assert [each[3]["patchOperations"][0]["value"] for each in heard] == [True, False]
     assert [each[3]["patchOperations"][1] for each in heard] == [other] * 2
+
+
+def api_gateway(stage):
+    """What apis.py touches of ministack's apigateway: all that it doesn't answer itself says so."""
+
+    async def handle(method, path, headers, body, query):
+        return 200, {}, f"{method} {path}".encode()
+
+    return SimpleNamespace(
+        _stages={"a": {"s": stage}},
+        _apigw_error=lambda code, message, status: (status, {}, code.encode()),
+        handle_request=handle,
+    )
+
+
+def test_what_is_taken_off_a_stage_leaves_the_stage():
+    stage = {"accessLogSettings": {"format": "x"}, "routeSettings": {"POST /m/predict": {}, "GET /m": {}}}
+    service = api_gateway(stage)
+    apis.keep_stages(service)
+
+    def ask(method, path):
+        return asyncio.run(service.handle_request(method, path, {}, b"", {}))[::2]
+
+    assert ask("DELETE", "/v2/apis/a/stages/s/routesettings/POST /m/predict") == (204, b"")
+    assert stage == {"accessLogSettings": {"format": "x"}, "routeSettings": {"GET /m": {}}}
+    assert ask("DELETE", "/v2/apis/a/stages/s/routesettings/GET%20%2Fm") == (204, b"")
+    assert ask("DELETE", "/v2/apis/a/stages/s/routesettings/GET%20%2Fm") == (404, b"NotFoundException")
+    assert ask("DELETE", "/v2/apis/a/stages/s/accesslogsettings") == (204, b"")
+    assert stage == {"routeSettings": {}}
+    assert ask("DELETE", "/v2/apis/a/stages/other/accesslogsettings") == (404, b"NotFoundException")
+    for method, path in (
+        ("DELETE", "/v2/apis/a/stages/s"),
+        ("GET", "/v2/apis/a/stages/s/accesslogsettings"),
+        ("DELETE", "/v2/apis/a/routes/s/accesslogsettings"),
+        ("DELETE", "/v2/apis/a/stages/s/cachesettings"),
+    ):
+        assert ask(method, path) == (200, f"{method} {path}".encode())
 
 
 def test_an_update_ends_the_containers_of_latest_and_no_others():

@@ -31,6 +31,7 @@ THROTTLED = {
     "apigatewayv2": ("TooManyRequestsException", 429),
     "apigateway": ("TooManyRequestsException", 429),
     "events": ("ThrottlingException", 400),
+    "wafv2": ("ThrottlingException", 400),
 }
 _BROKEN = {
     "s3": ("InternalError", 500),
@@ -41,6 +42,7 @@ _BROKEN = {
     "apigatewayv2": ("InternalServerErrorException", 500),
     "apigateway": ("ServiceUnavailableException", 503),
     "events": ("InternalException", 500),
+    "wafv2": ("WAFInternalErrorException", 500),
 }
 _SAID = {"throttled": "again and again", "answered 500": "again and again", "denied": "AWS refuses|may not be used"}
 
@@ -161,7 +163,7 @@ def story(accounts: Stand, case: Case, kind: str, service: str, *, only: str = "
     # Where nothing is released, as when only settings change, nothing is tried.
     tried = "lambda.Invoke" not in calls or calls.index("lambda.Invoke") < flip
     assert (tried, calls.count(case.flip)) == (True, case.flips)
-    faults = _faults(calls, kind, rf"{service}\.{only}")
+    faults = _faults(calls, kind, rf"{service}\.({only})")
     if sampled:
         faults = (each for each in [*faults] if _is_telling(each[1], calls))
     for first in faults:

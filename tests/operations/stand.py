@@ -17,17 +17,18 @@ import pytest
 from moto import mock_aws
 
 import thampi
-from tests.aws import strict, strict_domains, strict_http, strict_rest
+from tests.aws import strict, strict_domains, strict_http, strict_keys, strict_rest, strict_stages
 from tests.aws.conftest import Death, refusal
 from thampi.aws import session
 from thampi.config import Build, Stage
-from thampi.operations import build, examine, push
+from thampi.operations import build, examine, mock, push
 from thampi.operations.place import Place
 
 REGION = "eu-central-1"
 BUCKET = "thampi-models-of-a-test"
 SERVICES = ("s3", "ecr", "logs", "iam", "lambda", "apigatewayv2", "apigateway", "events")
-__all__ = ["BUCKET", "REGION", "SERVICES", "Death", "Scale", "Stand", "refusal", "tightened"]
+SELDOM = ("wafv2",)  # asked only where something is set that is theirs
+__all__ = ["BUCKET", "REGION", "SELDOM", "SERVICES", "Death", "Scale", "Stand", "refusal", "tightened"]
 
 
 class Scale(thampi.Model):
@@ -45,7 +46,7 @@ def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
     strict.tag_new_buckets(monkeypatch)
     strict.take_objects_one_at_a_time(monkeypatch)
     strict.lambda_takes_its_time(monkeypatch)
-    strict.lambda_changes_tmp(monkeypatch)
+    strict.lambda_changes_settings(monkeypatch)
     strict.lambda_freezes_versions(monkeypatch)
     strict.lambda_guards_aliases(monkeypatch)
     strict.lambda_knows_digests(monkeypatch)
@@ -57,6 +58,8 @@ def tightened(monkeypatch: pytest.MonkeyPatch) -> None:
     strict_http.http_apis_have_stages(monkeypatch)
     strict_http.http_apis_have_authorizers(monkeypatch)
     strict_rest.rest_apis_are_strict(monkeypatch)
+    strict_stages.rest_stages_are_strict(monkeypatch)
+    strict_keys.keys_are_strict(monkeypatch)
     strict_domains.domains_are_strict(monkeypatch)
 
 
@@ -98,13 +101,13 @@ class Stand:
             aws.session.events.register("after-call", lambda model, **_: self.after(_called(model)))
             self.wire: Callable[[str, Any], Any] = lambda operation, request: None
             aws.session.events.register_first("before-send", self._sent)
-            for service in SERVICES:
+            for service in (*SERVICES, *SELDOM):
                 aws.client(service)
                 aws.once(service)
             aws.invoker(self.stage.timeout_s)
             aside = boto3.Session(region_name=REGION, aws_access_key_id="testing", aws_secret_access_key="testing")
             # What a test itself asks; nothing of it is counted or disturbed.
-            self.clients = {service: aside.client(service) for service in SERVICES}
+            self.clients = {service: aside.client(service) for service in (*SERVICES, *SELDOM)}
         self.place = Place(aws, BUCKET, None)
 
     def undisturbed(self) -> None:
@@ -136,6 +139,9 @@ class Stand:
     def push(self, stage: Stage | None = None, *, force: bool = False, **more: Any) -> examine.Pushed:
         """Push as `thampi push` does, with `deliver` in docker's stead."""
         stage = stage or self.stage
+        if stage.api.mock:
+            said = {"say": self.said.append, "try_out": self.try_out, **more}
+            return mock.push(mock.resolved(stage), self.place, force=force, **said)
         plan = self.plan(stage)
         arguments = {
             "deliver": lambda uri, login, go_on: self.deliver(plan, login),
@@ -187,6 +193,8 @@ class Stand:
             "functions": self._functions(),
             "apis": self._apis(),
             "REST APIs": self._rest_apis(),
+            "usage plans": self._usage_plans(),
+            "API keys": self._api_keys(),
             "domains": self._domains(),
             "repositories": self._repositories(),
             "rules": self._rules(),
@@ -195,6 +203,8 @@ class Stand:
         for number, api in enumerate(sorted(self._every("apigatewayv2", "get_apis", "Items"), key=_age)):
             text = text.replace(api["ApiId"], f"<api {number}>")
         for number, api in enumerate(self._every("apigateway", "get_rest_apis", "items")):
+            for each in self._every("apigateway", "get_request_validators", "items", restApiId=api["id"]):
+                text = text.replace(each["id"], "<validator>")
             text = text.replace(api["id"], f"<REST API {number}>")
         text = re.sub(r"thampi-(api|rest)-[0-9a-f]{8}", r"thampi-\1-<hash>", text)
         text = re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|\+0000|\+00:00)?", "<time>", text)
@@ -209,9 +219,30 @@ class Stand:
         """
         if kind in (None, "url") and self._url_is_open():
             return self._live_model()
+        if kind in (None, "rest") and (example := self.example()) is not None:
+            return f"example {example}"
         if kind in (None, "rest") and self._rest_api_is_open():
             return self._live_model()
         return self._answers_of_api() if kind in (None, "http") else None
+
+    def example(self) -> Any:
+        """Return what a REST API answers to predictions by itself, as `result`; None where none does."""
+        for api in self._every("apigateway", "get_rest_apis", "items"):
+            method = self._served(api["id"]).get("methods", {}).get(f"POST /{self.stage.name}/predict")
+            if method and method["methodIntegration"]["type"] == "MOCK":
+                (response,) = method["methodIntegration"]["integrationResponses"].values()
+                return json.loads(response["responseTemplates"]["application/json"])["result"]
+        return None
+
+    def checks(self) -> str | None:
+        """Return the schema that a REST API checks bodies of predictions by, as callers see it; None for none."""
+        for api in self._every("apigateway", "get_rest_apis", "items"):
+            served = self._served(api["id"])
+            method = served.get("methods", {}).get(f"POST /{self.stage.name}/predict") or {}
+            if method.get("requestValidatorId") in served.get("validators", ()):
+                found: str = served["models"][method["requestModels"]["application/json"]]
+                return found
+        return None
 
     def whom_rest_lets_in(self) -> set[tuple[str, bool]]:
         """Return what the methods that a REST API serves ask of who calls, but for the questions of browsers.
@@ -409,6 +440,8 @@ class Stand:
                     "api": {**api, "createdDate": "", "rootResourceId": ""},
                     "resources": {each["path"]: each.get("resourceMethods", {}) for each in resources},
                     "answers": self._every("apigateway", "get_gateway_responses", "items", **of),
+                    "models": sorted(each["name"] for each in self._every("apigateway", "get_models", "items", **of)),
+                    "validators": len(self._every("apigateway", "get_request_validators", "items", **of)),
                     "deployments": sorted(each["description"] for each in deployments),
                     "stages": stages,
                     "served": self._served(api["id"]),
@@ -423,6 +456,19 @@ class Stand:
             of_apis = {one.get("ApiMappingKey", ""): [one["ApiId"], one["Stage"]] for one in mapped}
             found[each["DomainName"]] = {"domain": each, "mappings": of_apis}
         return found
+
+    def _usage_plans(self) -> list[Any]:
+        """Describe the plans, each with the names of the keys in it."""
+        client, found = self.clients["apigateway"], []
+        for plan in self._every("apigateway", "get_usage_plans", "items"):
+            held = client.get_usage_plan_keys(usagePlanId=plan.pop("id"))["items"]
+            found.append({**plan, "keys": sorted(each["name"] for each in held)})
+        return sorted(found, key=str)
+
+    def _api_keys(self) -> list[Any]:
+        keys = self._every("apigateway", "get_api_keys", "items")
+        kept = ("name", "enabled", "tags")
+        return sorted(({each: key.get(each) for each in kept} for key in keys), key=str)
 
     def _rules(self) -> dict[str, Any]:
         events, found = self.clients["events"], {}

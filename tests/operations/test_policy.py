@@ -1,16 +1,20 @@
 """The policy allows what the commands really call, and nothing that none of them does."""
 
+import fnmatch
 import json
 import re
 from dataclasses import replace
 
+import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
 
+from tests.aws import strict_keys
+from tests.operations.stand import REGION
 from tests.operations.test_push import other_model
 from thampi.aws import inventory, metrics
-from thampi.config import Api, Build
-from thampi.operations import clean, destroy, doctor, info, listing, logs, policy, promote, releases, rollback
+from thampi.config import Api, Build, Cors, Domain, Jwt, Limit, Plan
+from thampi.operations import clean, destroy, doctor, info, keys, listing, logs, policy, promote, releases, rollback
 
 # S3 has names of its own for what its operations need: the service authorization reference says which.
 S3 = {
@@ -26,7 +30,7 @@ S3 = {
     "PutBucketEncryption": "PutEncryptionConfiguration",
 }
 URL, SIGNED_URL = Api(type="url"), Api(type="url", auth="iam")
-VERBS = {"Create": "POST", "Get": "GET", "Update": "PATCH", "Delete": "DELETE", "Tag": "POST"}
+GATEWAYS = {name: botocore.session.get_session().get_service_model(name) for name in ("apigateway", "apigatewayv2")}
 # Not seen in the story below, and why it is needed all the same.
 UNSEEN = {
     **dict.fromkeys(
@@ -50,7 +54,6 @@ UNSEEN = {
             "iam:DetachRolePolicy",
             "iam:UpdateAssumeRolePolicy",
             "s3:PutBucketTagging",
-            "apigateway:PUT",
             "events:TagResource",
         ),
         "what others have changed is put right, or tagged in the creating call",
@@ -59,10 +62,11 @@ UNSEEN = {
 
 
 def action(call):
-    """The action that a call needs."""
+    """The action that a call needs; of API Gateway a verb and a path, as an ARN has it."""
     service, operation = call.split(".")
-    if service == "apigatewayv2":
-        return "apigateway:" + VERBS[re.match("[A-Z][a-z]+", operation)[0]]
+    if service in GATEWAYS:
+        http = GATEWAYS[service].operation_model(operation).http
+        return f"apigateway:{http['method']} " + re.sub(r"^/v2|\?.*|[{}]", "", http["requestUri"])
     if service == "resourcegroupstaggingapi":
         return f"tag:{operation}"
     if service == "s3":
@@ -71,7 +75,24 @@ def action(call):
 
 
 def allowed(stage, place):
-    return {each for statement in policy.document(stage, place)["Statement"] for each in statement["Action"]}
+    """What a policy allows, of API Gateway a verb and a pattern of paths."""
+    return {
+        f"{each} {resource.partition('::')[2]}" if each.startswith("apigateway:") else each
+        for statement in policy.document(stage, place)["Statement"]
+        for each in statement["Action"]
+        for resource in statement["Resource"]
+    }
+
+
+def refused(calls, may):
+    """The actions of calls that a policy doesn't allow."""
+    return {each for each in map(action, calls) if not any(fnmatch.fnmatchcase(each, one) for one in may)}
+
+
+def unused(calls, may):
+    """What a policy allows and no call needs."""
+    actions = {action(call) for call in calls}
+    return {one for one in may if not any(fnmatch.fnmatchcase(each, one) for each in actions)}
 
 
 @pytest.fixture
@@ -117,19 +138,21 @@ def story(stand):
     for api in (URL, SIGNED_URL, stage.api):
         stand.push(replace(stage, api=api), replace_endpoint=True)
     destroy.destroy(stage, place, who="me", everything=True)
-    return {action(call) for call in stand.calls}
+    return set(stand.calls)
 
 
 def test_every_call_of_every_command_is_allowed_and_nothing_else(stand, story):
     may = allowed(stand.stage, stand.place) | allowed(replace(stand.stage, api=URL), stand.place)
-    assert story - may == set()
-    assert may - story == set(UNSEEN)
+    assert refused(story, may) == set()
+    assert {each for each in unused(story, may) if not each.startswith("apigateway:")} == set(UNSEEN)
 
 
 def test_each_type_of_endpoint_needs_what_makes_it_and_may_remove_the_other(stand):
     http, url = (allowed(replace(stand.stage, api=api), stand.place) for api in (Api(), URL))
     assert url - http == {"lambda:CreateFunctionUrlConfig"}
-    assert http - url == {"apigateway:POST", "apigateway:PUT"}
+    assert http - url == {"apigateway:POST /apis"}
+    rest = allowed(replace(stand.stage, api=REST), stand.place)
+    assert rest - url == {"apigateway:POST /restapis", *FIREWALL}
     assert allowed(replace(stand.stage, api=SIGNED_URL), stand.place) - url == {"lambda:InvokeFunctionUrl"}
 
 
@@ -139,7 +162,86 @@ def test_another_endpoint_in_the_place_of_one_needs_no_more_than_the_new_one_is_
     stand.calls.clear()
     wanted = replace(other_model(stand), api=new)
     stand.push(wanted, replace_endpoint=True)
-    assert {action(call) for call in stand.calls} - allowed(wanted, stand.place) == set()
+    assert refused(stand.calls, allowed(wanted, stand.place)) == set()
+
+
+CERTIFICATE = f"arn:aws:acm:{REGION}:123456789012:certificate/1a2b"
+ACL = f"arn:aws:wafv2:{REGION}:123456789012:regional/webacl/mine/1a2b"
+REST, KEYS = Api(type="rest"), Api(type="rest", auth="api_key", plan=Plan(quota=5))
+JWT = Api(auth="jwt", jwt=Jwt(issuer="https://login.example.com", audience=("models",)))
+DOMAIN = Domain(name="models.example.com", certificate_arn=CERTIFICATE, path="iris")
+CORS, ROUTES = Cors(origins=("https://app.example.com",)), {"predict": Limit(rate_per_s=5.0)}
+FIREWALL = {"apigateway:SetWebACL /restapis/*/stages/staging", "wafv2:DisassociateWebACL"}
+NEW_KEYS = {f"apigateway:POST {each}" for each in ("/apikeys", "/usageplans", "/usageplans/*")}
+NEW_DOMAIN = {
+    f"apigateway:{action} {path}"
+    for action in ("POST", "AddCertificateToDomain", "RemoveCertificateFromDomain")
+    for path in ("/domainnames", "/domainnames/*")
+}
+# Asked for beside other calls.
+NO_CALLS = {each for each in NEW_DOMAIN if "Certificate" in each} | {*policy._DELIVERY.split(), "execute-api:Invoke"}
+UNKNOWN_TO_MOTO = ("apigatewayv2.DeleteRouteSettings", "apigatewayv2.DeleteAccessLogSettings")
+# What may be told an endpoint, what that adds to the policy of an endpoint without, and what follows on it.
+SETTINGS = {
+    "jwt": (JWT, set(), Api()),
+    "cors and limits": (Api(cors=CORS, routes=ROUTES), set(), Api()),
+    "an access log": (Api(access_log=True), {*policy._DELIVERY.split()}, Api()),
+    "signatures of REST": (Api(type="rest", auth="iam"), {"execute-api:Invoke"}, REST),
+    "keys": (KEYS, NEW_KEYS, REST),
+    "cors and limits of REST": (Api(type="rest", cors=CORS, routes=ROUTES), set(), REST),
+    "tokens after keys": (KEYS, NEW_KEYS, JWT),
+    "a domain of REST": (Api(type="rest", domain=DOMAIN), NEW_DOMAIN, REST),
+    "a domain": (Api(domain=DOMAIN), NEW_DOMAIN, Api()),
+    "a domain that moves": (Api(domain=DOMAIN), NEW_DOMAIN, Api(type="rest", domain=DOMAIN)),
+    "a cache, a log, traces, a firewall": (
+        Api(type="rest", cache_ttl_s=60, access_log=True, tracing=True, waf_acl_arn=ACL),
+        {"apigateway:GET /account", "wafv2:AssociateWebACL", "wafv2:GetWebACL"},
+        REST,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_adds_to_the_policy_what_it_needs_and_nothing_else(stand, name):
+    api, added, _ = SETTINGS[name]
+    with_it, without = (allowed(replace(stand.stage, api=each), stand.place) for each in (api, Api(type=api.type)))
+    assert with_it - without == added
+    assert without <= with_it
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_needs_no_more_than_is_allowed_when_it_comes_when_it_goes_and_when_all_goes(stand, monkeypatch, name):
+    strict_keys.keys_are_strict(monkeypatch)
+    stand.before = lambda call: (AWSResponse("", 204, {}, None), {}) if call in UNKNOWN_TO_MOTO else None
+    api, added, after = SETTINGS[name]
+    calls = set()
+    if api.waf_acl_arn:
+        api = replace(api, waf_acl_arn=_acl(stand))
+    stages = [
+        replace(stand.stage, api=each, model_dir=saved) for each, saved in zip((api, after), stand.models, strict=True)
+    ]
+    for stage in stages:
+        stand.calls.clear()
+        stand.push(stage, replace_endpoint=True, try_out=lambda stage, place: None)
+        if stage.api.auth == "api_key":
+            keys.create(stage, stand.place, "me")
+            keys.find_value(stage, stand.place, {})
+            keys.listed(stage, stand.place)
+            keys.revoke(stage, stand.place, "me")
+            keys.create(stage, stand.place, "other")
+        assert refused(stand.calls, allowed(stage, stand.place)) == set()
+        calls |= set(stand.calls)
+    assert unused(calls, added) - NO_CALLS == set()
+    stand.calls.clear()
+    destroy.destroy(stages[-1], stand.place, who="me", everything=True)
+    assert refused(stand.calls, allowed(stages[-1], stand.place)) == set()
+
+
+def _acl(stand):
+    shown = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "mine"}
+    wafv2 = stand.place.aws.session.client("wafv2", region_name=REGION)
+    made = wafv2.create_web_acl(Name="mine", Scope="REGIONAL", DefaultAction={"Allow": {}}, VisibilityConfig=shown)
+    return made["Summary"]["ARN"]
 
 
 def test_nothing_is_allowed_on_everything_but_what_can_not_be_restricted(stand):

@@ -19,7 +19,13 @@ from thampi.operations import predict
 class _Endpoint(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.asked.append((self.path, dict(self.headers), json.loads(body)))
+        self._answer(json.loads(body))
+
+    def do_GET(self):
+        self._answer(None)
+
+    def _answer(self, body):
+        self.server.asked.append((self.path, dict(self.headers), body))
         status, text = self.server.answer
         self.send_response(status)
         self.end_headers()

@@ -50,7 +50,7 @@ def test_the_keys_of_thampi_json_are_a_contract():
     assert set(json.loads(text)) == {
         *("thampi_data_version", "trained_time_utc", "instance_id", "tags"),  # the original's
         *("format", "python", "platform", "thampi", "cloudpickle", "files", "parts", "buffers"),
-        *("modules", "distributions", "example", "signature"),
+        *("modules", "distributions", "example", "signature", "answer"),
     }
     assert json.loads(text)["files"] == {
         "pickle": {"name": "model-1a2b3c4d.pkl", "size": 30},
@@ -91,10 +91,14 @@ def test_what_a_newer_thampi_says_besides_is_no_reason_to_refuse_a_model():
     assert bundle.parse(changed(mood="fine"), "here") == ABOUT
 
 
-@pytest.mark.parametrize("key", [key for key in asdict(ABOUT) if key != "format"])
+@pytest.mark.parametrize("key", [key for key in asdict(ABOUT) if key not in ("format", "answer")])
 def test_a_key_that_is_missing_is_named(key):
     with pytest.raises(BundleError, match=f"'{key}' is missing"):
         bundle.parse(without(key), "here")
+
+
+def test_a_bundle_from_before_answers_were_kept_has_none():
+    assert bundle.parse(without("answer"), "here").answer is None
 
 
 def test_without_its_format_a_bundle_is_not_taken_for_more_than_an_original_one():

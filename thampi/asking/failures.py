@@ -209,10 +209,21 @@ def _message(said: Mapping[str, Any], answer: Answer, mistakes: tuple[dict[str, 
         more = len(mistakes) - len(lines)
         return "\n".join([f"{len(mistakes)} mistakes", *lines, *([f"  … and {more} more"] if more else [])])
     if isinstance(said.get("message"), str):
-        return str(said["message"])
+        why = _why_no_token(answer) if answer.status in (401, 403) else ""
+        return f"{said['message']}: {why}" if why else str(said["message"])
     if 300 <= answer.status < 400:
         return f"it leads to {answer.headers.get('location', 'somewhere else')}"
     return shown(answer.body)
+
+
+def _why_no_token(answer: Answer) -> str:
+    """Return what is wrong with a token, as HTTP APIs say it (RFC 6750, section 3); what may be the token itself isn't.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-troubleshooting-jwt.html
+    """
+    said = answer.headers.get("www-authenticate", "")
+    found = re.search(r'error_description="([^"]*)"', said) or re.search(r'\berror="([^"]*)"', said)
+    return re.sub(r"[\w-]{12,}\.[\w.=-]+", "…", found[1])[:_SHOWN] if found else ""
 
 
 def shown(body: bytes) -> str:
@@ -246,7 +257,7 @@ def _hint(kind: type[EndpointError], answer: Answer, told: str) -> str | None:
         return (
             'auth = "iam" wants signed requests (Client(url, sign=True), Client(stage=…)) of credentials that may '
             "execute-api:Invoke, or lambda:InvokeFunctionUrl and lambda:InvokeFunction; a key or a token goes into "
-            "Client(url, api_key=…) or Client(url, token=…)"
+            "Client(url, api_key=…) or Client(url, token=…), a token for `thampi predict` into THAMPI_TOKEN"
         )
     if kind is QuotaExceededError:
         return "wait for the next period, ask with another key, or raise api.plan.quota and push"

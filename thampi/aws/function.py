@@ -20,7 +20,8 @@ SERVED_TIME = "THAMPI_SERVED_TIME_UTC"  # of the push that changed something: an
 
 # What a release is made of, besides the environment.
 _RELEASE = (
-    "image_uri architecture role_arn memory_mb timeout_s ephemeral_storage_mb snapstart subnet_ids security_group_ids"
+    "image_uri architecture role_arn memory_mb timeout_s ephemeral_storage_mb snapstart tracing subnet_ids "
+    "security_group_ids"
 )
 _SNAPSHOTS = "PublishedVersions"
 _SETTLING_S = 600  # an image of some GB takes minutes until it is ready
@@ -39,6 +40,7 @@ class Function:
     timeout_s: int
     ephemeral_storage_mb: int = 512
     snapstart: bool = False  # versions start from a snapshot, which Lambda takes when they are published
+    tracing: bool = False  # what happens to a request in it is told to X-Ray, by those that are sampled
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # values may be secret
     subnet_ids: tuple[str, ...] = ()
     security_group_ids: tuple[str, ...] = ()
@@ -237,6 +239,7 @@ def _found(answer: Mapping[str, Any]) -> Found:
             timeout_s=one["Timeout"],
             ephemeral_storage_mb=one.get("EphemeralStorage", {}).get("Size", 512),
             snapstart=one.get("SnapStart", {}).get("ApplyOn") == _SNAPSHOTS,
+            tracing=one.get("TracingConfig", {}).get("Mode") == "Active",
             environment=dict(one.get("Environment", {}).get("Variables", {})),
             subnet_ids=tuple(network.get("SubnetIds", ())),
             security_group_ids=tuple(network.get("SecurityGroupIds", ())),
@@ -283,6 +286,7 @@ def _parameters(wanted: Function) -> dict[str, Any]:
         "Timeout": wanted.timeout_s,
         "EphemeralStorage": {"Size": wanted.ephemeral_storage_mb},
         "SnapStart": {"ApplyOn": _SNAPSHOTS if wanted.snapstart else "None"},
+        "TracingConfig": {"Mode": "Active" if wanted.tracing else "PassThrough"},
         "Environment": {"Variables": dict(wanted.environment)},
         # Two empty lists leave the network.
         "VpcConfig": {"SubnetIds": sorted(wanted.subnet_ids), "SecurityGroupIds": sorted(wanted.security_group_ids)},

@@ -36,6 +36,11 @@ _CURES = (
         "the role must be one that lambda.amazonaws.com may assume; leave role_arn out to have thampi make it",
     ),
     (
+        r"permissions to call PutTraceSegments",
+        "with tracing, the role must be allowed xray:PutTraceSegments and xray:PutTelemetryRecords; leave role_arn out "
+        "to have thampi make it",
+    ),
+    (
         r"execution role does not have permissions",
         "a function in a vpc needs AWSLambdaVPCAccessExecutionRole attached to its role",
     ),

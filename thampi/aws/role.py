@@ -1,4 +1,7 @@
-"""The role that the function runs as: it may write this stage's log and read this project's models, and no more."""
+"""The role that the function runs as: it may write this stage's log and read this project's models, and no more.
+
+Where requests are traced, it may tell X-Ray of them, too.
+"""
 
 import contextlib
 import json
@@ -54,11 +57,12 @@ def make(
     *,
     bucket: str | None,
     in_vpc: bool = False,
+    traced: bool = False,
     tags: Mapping[str, str] | None = None,
 ) -> Role:
     """Make the role that a stage should have; `bucket` is where its models are, `tags` are the user's.
 
-    None: no model lies in S3.
+    No bucket: no model lies in S3. `traced`: Lambda tells X-Ray of requests, in the name of the role.
     """
     name = names.role(project, stage, aws.region)
     function = aws.arn("lambda", f"function:{names.function(project, stage)}")
@@ -80,6 +84,10 @@ def make(
                 "Resource": aws.arn("s3", f"{bucket}/{models}", region=False, account=False),
             }
         )
+    if traced:
+        # X-Ray knows no narrower resource: https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
+        actions = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+        statements.append({"Sid": "Traces", "Effect": "Allow", "Action": actions, "Resource": "*"})
     if in_vpc:
         statements += [
             # EC2 knows no narrower resource for describing, and Lambda asks for all of the others, too.

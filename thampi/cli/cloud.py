@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from thampi import terminal
-from thampi.cli import amounts
+from thampi.cli import amounts, mocking
 from thampi.cli.options import load_stage, options, read_data, stage_names
 from thampi.errors import ConfigError
 
@@ -110,6 +110,12 @@ def _push(
     from thampi.operations import push as operation
 
     stage = load_stage(name, flags)
+    if stage.api.mock:
+        releases = {"--from": origin is not None, "--canary": canary is not None}
+        releases |= {_flag(key): value is not None for key, value in flags.items()}
+        told = mocking.push(stage, releases, force=force, dry_run=dry_run, replace_endpoint=replace_endpoint)
+        _tell_push(stage, *told, as_json=as_json, dry_run=dry_run)
+        return
     if origin is not None and any(flags.values()):
         given = next(_flag(key) for key, value in flags.items() if value)
         raise ConfigError(f"{given} and --from exclude each other", hint="--from takes model and image as they are")

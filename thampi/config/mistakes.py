@@ -13,9 +13,9 @@ from thampi.config import rules, tables
 from thampi.config.settings import FILE, VARIABLES
 from thampi.errors import ConfigError
 
-# Read by the builder, by the local AWS, by `predict` and the client, and (the others) by the handler inside the image.
+# Read by the builder, by the local AWS, by who asks an endpoint, and (the others) by the handler inside the image.
 _READ_ELSEWHERE = {
-    "THAMPI_DOCKER", "THAMPI_LOCAL_PORT", "THAMPI_API_KEY",
+    "THAMPI_DOCKER", "THAMPI_LOCAL_PORT", "THAMPI_API_KEY", "THAMPI_TOKEN",
     "THAMPI_MODEL", "THAMPI_MANIFEST_SHA256", "THAMPI_FILES", "THAMPI_NAME", "THAMPI_STAGE", "THAMPI_SERVED_TIME_UTC",
     "THAMPI_PAGE", "THAMPI_CORS", "THAMPI_CACHE",
 }  # fmt: skip

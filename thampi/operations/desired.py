@@ -52,6 +52,7 @@ def execution_role(stage: Stage, place: Place, *, reads_models: bool = True) -> 
         stage.stage,
         bucket=place.bucket if reads_models else None,
         in_vpc=stage.vpc is not None,
+        traced=stage.api.tracing,
         tags=stage.tags,
     )
 
@@ -70,6 +71,10 @@ def served_function(
         timeout_s=stage.timeout_s,
         ephemeral_storage_mb=stage.ephemeral_storage_mb,
         snapstart=stage.snapstart,
+        # The gateway decides which requests are traced, and shows how long the function took. What it took that long
+        # for (loading the model, predicting) only the function's own part of a trace shows; without it Lambda says
+        # nothing of its own: https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
+        tracing=stage.api.tracing,
         environment=_environment(stage, place, about, manifest_sha256, served_time_utc),
         subnet_ids=stage.vpc.subnet_ids if stage.vpc else (),
         security_group_ids=stage.vpc.security_group_ids if stage.vpc else (),

@@ -18,6 +18,7 @@ from thampi.aws.rest.wanted import Cors, Limit, Plan, Rest
 from thampi.aws.session import Aws
 from thampi.config import Stage
 from thampi.errors import ConfigError
+from thampi.operations import checked, example
 from thampi.operations.place import Place
 
 Changes = tuple[str, str, str, tuple[str, ...]]  # thing, name, action, changes
@@ -105,14 +106,17 @@ def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
         return Rest(
             project=stage.name,
             stage=stage.stage,
-            target=target,
+            target=None if api.mock else target,
             auth=auth,
             limit=_limit(api.limit),
             routes={route: _limit(limit) for route, limit in api.routes.items()},
             plan=Plan(**asdict(api.plan)) if auth == "api_key" else None,
             cors=Cors(**asdict(api.cors)) if api.cors else None,
+            validation=checked.schema(stage),
+            mock=example.answer(stage) if api.mock else None,
             cache_ttl_s=api.cache_ttl_s,
             waf_acl_arn=api.waf_acl_arn,
+            access_log_arn=access_log.destination(place.aws, stage.name, stage.stage) if api.access_log else None,
             tracing=api.tracing,
             tags=tags,
         )
@@ -173,6 +177,12 @@ def check_replaced(stage: Stage, place: Place, stand: Stand, *, replacing: bool)
     )
 
 
+def check(stage: Stage, place: Place, stand: Stand) -> None:
+    """Raise what would stop `ensure` halfway, before anything is made; asks only for what is to be changed."""
+    if stage.api.type == "rest":
+        rest_api.check(place.aws, stand.wanted.found if stand.wanted else None, wanted(stage, place))
+
+
 def all_standing(stage: Stage, place: Place) -> list[Standing]:
     """Read every endpoint of the stage, also where the wanted type is not to be had."""
     found = []
@@ -215,6 +225,26 @@ def tighten(stage: Stage, place: Place) -> tuple[str, ...]:
             aim = wanted(stage, place, each.type)
             lines += KINDS[each.type].tighten(place.aws, each.found, aim).changes
     return tuple(lines)
+
+
+def answers_itself(standing: Standing | None) -> bool:
+    """Say whether it answers with an example, and no release."""
+    return standing is not None and standing.type == "rest" and standing.found.tree.answers_itself
+
+
+def uncheck(stage: Stage, place: Place) -> None:
+    """Have a REST API check no bodies, unless it does so by the schema that is wanted."""
+    found = rest_api.read(place.aws, stage.name, stage.stage)
+    if found is not None:
+        rest_api.uncheck(place.aws, found, wanted(stage, place, "rest"))
+
+
+def check_bodies(stage: Stage, place: Place) -> None:
+    """Have a REST API check bodies by the schema that is wanted, if there is one, and change nothing else of it."""
+    schema = checked.schema(stage)
+    found = rest_api.read(place.aws, stage.name, stage.stage) if schema else None
+    if found is not None and schema:
+        rest_api.check_bodies(place.aws, found, schema)
 
 
 def ensure(stage: Stage, place: Place) -> tuple[Standing, list[Changes]]:

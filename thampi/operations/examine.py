@@ -8,7 +8,7 @@ from thampi import names
 from thampi.aws import access_log, buckets, function, logs, registry, release, role, store
 from thampi.config import Stage
 from thampi.errors import BundleError
-from thampi.operations import desired, domain, endpoint, ground, provisioning, sharing, warmth
+from thampi.operations import desired, domain, endpoint, ground, provisioning, sharing, validation, warmth
 from thampi.operations.place import Place
 from thampi.runtime.bundle import About
 
@@ -91,7 +91,9 @@ def examine(
     bundle's instance id was pushed with another content.
     """
     aws = place.aws
-    known = known or look(stage, plan, place)
+    if known is None:
+        known = look(stage, plan, place)
+        stage = validation.of_push(stage, place, plan.about, plan.manifest_sha256, known.live, canary)
     live, image = known.live, known.image
     is_laid = ground.is_laid(stage, place, live)
     bucket = buckets.read(aws, place.bucket, closely=not is_laid)
@@ -102,8 +104,9 @@ def examine(
         stored = _stored(stage, plan, place, live, wanted_manifest) if bucket else False
         model_row = _row("model", plan.about.instance_id, stored or None)
     stand = endpoint.read(stage, place, is_laid=is_laid)
-    if live is not None:
+    if live is not None or any(map(endpoint.answers_itself, stand.others)):
         endpoint.check_replaced(stage, place, stand, replacing=replace_endpoint)
+    endpoint.check(stage, place, stand)
     latest = function.read(aws, names.function(stage.name, stage.stage))
     callers = release.callers(aws, names.function(stage.name, stage.stage)) if live else []
     rows = [

@@ -43,6 +43,18 @@ def digest(stage: Stage, place: Place) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
+def forget(stage: Stage, place: Place) -> None:
+    """Have the next push look at everything, if this run should end before it has made all of a REST API so.
+
+    Else the settings from before it would pass for laid, while the API may be as those after it, and check bodies by
+    what another model takes.
+    """
+    name = names.function(stage.name, stage.stage)
+    live = release.read_live(place.aws, name) if stage.api.type == "rest" else None
+    if live is not None and live.ground not in ("", UNKNOWN) and (stage.api.mock or not is_laid(stage, place, live)):
+        release.point_live(place.aws, name, live.version, live, share=live.candidate, ground=UNKNOWN)
+
+
 def role(stage: Stage, place: Place) -> Role | None:
     """Return the role that the function should have; None when the user brings one.
 

@@ -13,13 +13,23 @@ _MODEL, _MANIFEST, _SERVED = "THAMPI_MODEL", "THAMPI_MANIFEST_SHA256", "THAMPI_S
 
 
 def info(stage: Stage, place: Place) -> dict[str, Any]:
-    """Return `url` and what is live: version, image, model and sizes, and since when.
+    """Return `url` and what is live: version, image, model and sizes, and since when; of a mock that it is one.
 
     Raises CloudError when nothing is live.
     """
     aws = place.aws
     live = release.read_live(aws, names.function(stage.name, stage.stage))
     standing = endpoint.read(stage, place).in_use
+    if standing is not None and endpoint.answers_itself(standing):
+        return {
+            "url": standing.url,
+            "mock": True,
+            "version": live.version if live else "",
+            "endpoint": standing.type,
+            "auth": standing.auth,
+            "account": aws.account,
+            "region": aws.region,
+        }
     if live is None or standing is None:
         raise CloudError(
             f"nothing of {stage.name} is live in stage {stage.stage} ({place})", hint=f"thampi push {stage.stage}"

@@ -14,7 +14,7 @@ from thampi.operations.place import Place
 
 @dataclass(frozen=True)
 class State:
-    """One stage: `live` with a version and a URL, `absent`, or `unknown` with the reason."""
+    """One stage: `live` with a version and a URL, `mock` with a URL, `absent`, or `unknown` with the reason."""
 
     stage: str
     state: str
@@ -45,6 +45,8 @@ def _state(stage: Stage, find: Callable[[Stage], Place | None]) -> State:
     except ThampiError as error:
         return State(stage.stage, "unknown", said=error.message)
     url = standing.url if standing else ""
+    if endpoint.answers_itself(standing):
+        return State(stage.stage, "mock", live.version if live else "", url)
     if live is None:
         return State(stage.stage, "unfinished" if standing else "absent", url=url)
     return State(stage.stage, "live" if standing else "unfinished", live.version, url)

@@ -10,8 +10,8 @@ from thampi import names
 from thampi.asking.asker import Asker, Authorize, openly
 from thampi.aws import release, signing, trial
 from thampi.config import Stage
-from thampi.errors import CloudError, PredictionError
-from thampi.operations import endpoint, keys
+from thampi.errors import CloudError, ConfigError, PredictionError
+from thampi.operations import endpoint, keys, token
 from thampi.operations.place import Place
 
 
@@ -24,14 +24,17 @@ class Reached:
     timeout_s: float
 
 
-def reach(stage: Stage, place: Place, *, environ: Mapping[str, str] | None = None) -> Reached:
-    """Find the URL of a stage, and what lets a request in; raises CloudError when there is none.
+def reach(stage: Stage, place: Place, environ: Mapping[str, str] | None = None) -> Reached:
+    """Find the URL of a stage, and what lets a request in.
 
-    `environ` may have what callers are given, a key say; None asks without what callers are given.
+    What callers are given, a key or a token, may be in `environ`; None: the caller sees to that, or does without.
+    Raises CloudError when there is no endpoint or no key, ConfigError when there is no token.
     """
     found = endpoint.read(stage, place).in_use
     if found is None:
         raise CloudError(f"{stage.name} has no endpoint in stage {stage.stage}", hint=f"thampi push {stage.stage}")
+    if found.auth == "jwt" and environ is not None:
+        return Reached(found.url, token.bearing(stage, environ), stage.timeout_s + 15)
     service = signing.FUNCTION_URL if found.type == "url" else signing.API
     sign = signing.with_session(place.aws.session, service, place.aws.region)
     authorize: Authorize = sign if found.auth == "iam" else openly
@@ -40,18 +43,23 @@ def reach(stage: Stage, place: Place, *, environ: Mapping[str, str] | None = Non
     return Reached(found.url, authorize, stage.timeout_s + 15)
 
 
-def through_url(stage: Stage, place: Place, data: Any, *, environ: Mapping[str, str] | None = None) -> Any:
-    """Return what the endpoint answers to `data`, signed or with a key when it wants that.
+def through_url(stage: Stage, place: Place, data: Any, environ: Mapping[str, str] | None = None) -> Any:
+    """Return what the endpoint answers to `data`, signed, or with the key or token of `environ`, when it wants that.
 
-    Raises EndpointError, by its kinds, when it refuses, fails or can't be reached.
+    Raises EndpointError, by its kinds, when it refuses, fails or can't be reached; ConfigError when there is no token.
     """
-    reached = reach(stage, place, environ=environ)
+    reached = reach(stage, place, environ or {})
     with contextlib.closing(Asker(reached.url, reached.authorize, timeout_s=reached.timeout_s)) as asker:
         return asker.predict(data)
 
 
 def directly(stage: Stage, place: Place, data: Any) -> Any:
     """Return what the live version answers to `data`, asked through Lambda: no URL, no gateway, its own timeout."""
+    if stage.api.mock:
+        raise ConfigError(
+            f"--direct asks the function, and stage {stage.stage} has none in use: mock = true",
+            hint=f"without it, `thampi predict {stage.stage}` gets the example",
+        )
     name = names.function(stage.name, stage.stage)
     tried = trial.try_out(place.aws, name, release.LIVE, {"data": data}, stage.timeout_s)
     if not tried.ok:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from thampi import names
-from thampi.aws import lock, release
+from thampi.aws import function, lock, release
 from thampi.config import Stage
 from thampi.errors import ReleaseError
-from thampi.operations import provisioning, sharing
+from thampi.operations import provisioning, sharing, validation
 from thampi.operations.place import Place, who
 from thampi.operations.rollback import Moved
 
@@ -41,9 +41,19 @@ def promote(
         now, warmed = provisioning.allocate(stage, place, number, live, share=share, say=say)
         held.check()
         if share is None:
-            moved, version_, serving = release.point_live(aws, name, number, now), number, {number: 1.0}
+            with validation.through(stage, place, now, _candidate(stage, place, number)) as note:
+                moved = release.point_live(aws, name, number, now, ground=note)
+            version_, serving = number, {number: 1.0}
         else:
             moved = release.point_live(aws, name, live.version, now, share=(number, share / 100))
             version_, serving = live.version, {live.version: 1.0, number: share / 100}
         freed = provisioning.settle(stage, place, before, serving)
     return Moved(version_, before.version, (*moved.changes, *warmed, *freed))
+
+
+def _candidate(stage: Stage, place: Place, number: str) -> function.Function:
+    """Return a version that the alias names, which is why it is there."""
+    found = function.read(place.aws, names.function(stage.name, stage.stage), number)
+    if found is None:
+        raise ReleaseError(f"version {number} is gone", hint="run the same command again")
+    return found.function

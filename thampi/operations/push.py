@@ -12,7 +12,8 @@ The order, and why it is this one:
 5. The function's $LATEST is made so, and published as a version. Callers still get the old one.
 6. The version itself is asked to answer the bundle's example. If it can't, it never becomes live: ReleaseError. Where
    environments are to stand ready, those of the version do so before it gets calls (see `provisioning`).
-7. An endpoint that is to be stricter becomes so before the release that counts on it.
+7. An endpoint that is to be stricter becomes so before the release that counts on it; one that checks bodies by what
+   another release takes checks none till after (see `validation`).
 8. The alias `live` moves. This one call is the release.
 9. The permission for the endpoint, and the rest of the endpoint: what is loosened is loosened last. An endpoint of
    another type, which callers knew until now, goes when the new one has answered.
@@ -46,6 +47,7 @@ from thampi.operations import (
     refusal,
     replacement,
     sharing,
+    validation,
     warmth,
 )
 from thampi.operations.place import Place, who
@@ -90,6 +92,7 @@ def push(
     and CloudError for what their names say; whatever was made by then is found again by the next push.
     """
     aws, known = place.aws, examine.look(stage, plan, place)
+    stage = validation.of_push(stage, place, plan.about, plan.manifest_sha256, known.live, canary)
     bring = bring_model or functools.partial(
         store.ensure_model, aws, place.bucket, stage.name, stage.model_dir, plan.about, progress=uploaded
     )
@@ -122,6 +125,7 @@ def push(
             role_is_new=any(row.thing == "role" and row.action != "left" for row in around),
         )
         others = replacement.begin(stage, place)
+        ground.forget(stage, place)
         standing, opened = endpoint.ensure(stage, place)
         opened += replacement.finish(stage, place, standing, others, try_out=try_out, say=say)
         ready = _settle(stage, place, live, version, canary)
@@ -289,9 +293,11 @@ def _release(
     live, warmed = provisioning.allocate(stage, place, version.number, live, share=share, say=say)
     check()
     tightened: tuple[str, ...] = ()
+    note = None
     if not ground.is_laid(stage, place, live):
         tightened = endpoint.tighten(stage, place)
-    moved = sharing.flip(aws, wanted.name, version.number, live, canary, say)
+        note = ground.UNKNOWN if stage.api.type == "rest" else None  # what `ground.forget` would do a moment later
+    moved = sharing.flip(aws, wanted.name, version.number, live, canary, say, ground=note)
     thing = "candidate" if canary is not None and live is not None else "release"
     shares = [line for line in moved.changes if line.startswith("share")]
     return (

@@ -12,7 +12,7 @@ from thampi.aws.function import Function
 from thampi.aws.release import Live
 from thampi.config import Stage
 from thampi.errors import ReleaseError
-from thampi.operations import provisioning, refusal, sharing
+from thampi.operations import provisioning, refusal, sharing, validation
 from thampi.operations.place import Place, who
 
 Say = Callable[[str], None]
@@ -39,7 +39,8 @@ def rollback(stage: Stage, place: Place, *, to: str | None = None, say: Say, for
         live = sharing.read_live(stage, place)
         sharing.tell(live, say)
         if to in (None, live.version) and live.candidate:
-            moved = release.point_live(aws, name, live.version, live)
+            with validation.through(stage, place, live, live.function) as note:
+                moved = release.point_live(aws, name, live.version, live, ground=note)
             freed = provisioning.settle(stage, place, live, {live.version: 1.0})
             return Moved(live.version, live.version, (*moved.changes, *freed))
         number = to or _previous(stage, live)
@@ -52,7 +53,8 @@ def rollback(stage: Stage, place: Place, *, to: str | None = None, say: Say, for
             raise refusal.of_trial(stage, number, live, tried)
         now, warmed = provisioning.allocate(stage, place, number, live, say=say)
         held.check()
-        moved = release.point_live(aws, name, number, now)
+        with validation.through(stage, place, now, wanted) as note:
+            moved = release.point_live(aws, name, number, now, ground=note)
         freed = provisioning.settle(stage, place, live, {number: 1.0})
     return Moved(number, live.version, (*moved.changes, *warmed, *freed), tried.duration_ms)
 
@@ -63,7 +65,8 @@ def end_canary(stage: Stage, place: Place, version: str, *, force: bool = False)
     with lock.hold(aws, place.bucket, stage.name, stage.stage, who=who(), force=force):
         live = sharing.read_live(stage, place)
         if live.candidate and live.candidate[0] == version:
-            release.point_live(aws, name, live.version, live)
+            with validation.through(stage, place, live, live.function) as note:
+                release.point_live(aws, name, live.version, live, ground=note)
             provisioning.settle(stage, place, live, {live.version: 1.0})
 
 

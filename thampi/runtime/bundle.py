@@ -80,6 +80,7 @@ class About:
     distributions: Mapping[str, str] = field(default_factory=dict)
     example: Any = None
     signature: Any = None
+    answer: Any = None  # to the example, as a caller gets it; None where nobody has asked, or it was long
 
     def properties(self, served_time_utc: str) -> dict[str, Any]:
         """Return what the endpoint says of the model with every answer, as the original did."""
@@ -124,11 +125,12 @@ def parse(text: bytes, where: str) -> About:
             raise ValueError(f"there is no format {found['format']}")
         # Every key has to be there; one that we don't know is something more that a newer thampi says of the model.
         about = About(
-            **{each.name: found[each.name] for each in fields(About)}
+            **{each.name: found[each.name] for each in fields(About) if each.name != "answer"}
             | {
                 "files": {role: File(**file) for role, file in found["files"].items()},
                 "parts": [Part(**part) for part in found["parts"]],
                 "buffers": [(offset, size) for offset, size in found["buffers"]],
+                "answer": found.get("answer"),  # bundles from before have none
             }
         )
         _check_layout(about, where)

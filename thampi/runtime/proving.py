@@ -20,6 +20,8 @@ from thampi.runtime.model import Context
 from thampi.runtime.signature import checking
 from thampi.runtime.signature.mistakes import InvalidDataError
 
+_LONGEST = 64 * 1024  # bytes of an answer that is kept in thampi.json
+
 # Imports thampi from where it is without putting that folder, which may be a whole checkout, on the path.
 _START = """
 import importlib.util, json, sys
@@ -33,8 +35,11 @@ proving.answer(told["bundle"], told["report"])
 """
 
 
-def prove(folder: Path, shown_as: str) -> None:
-    """Load the bundle in `folder` in a fresh process, and have it answer its example; raise BundleError if it can't."""
+def prove(folder: Path, shown_as: str) -> Any:
+    """Load the bundle in `folder` in a fresh process, and have it answer its example; raise BundleError if it can't.
+
+    Returns the answer, as a caller gets it; None where there is no example, or the answer is long.
+    """
     with tempfile.TemporaryDirectory(prefix="thampi-") as elsewhere:
         report = Path(elsewhere) / "report.json"
         told = {
@@ -49,7 +54,7 @@ def prove(folder: Path, shown_as: str) -> None:
         except (OSError, ValueError):  # it ended on the way
             found = {}
     if found.get("ok"):
-        return
+        return found.get("answer")
     said = (found.get("traceback") or process.stderr).strip().splitlines()
     message = found.get("message") or f"the process that loaded it ended with code {process.returncode}"
     raise BundleError(
@@ -77,11 +82,13 @@ def answer(folder: str, report: str) -> None:
         model, types = loading.unpickle_with_types(Path(folder), about)
         checker = checking.checker(about.signature) if about.signature else None
         ask = calling.make(model, about.signature, checker, types)
+        answered = b"null"
         if about.example is not None:
             context = Context(properties=about.properties(about.trained_time_utc))
             model.initialize(context)
-            _check_answer(encode(ask(about.example, context)), about.signature)
-        found = {"ok": True}
+            answered = encode(ask(about.example, context))
+            _check_answer(answered, about.signature)
+        found = {"ok": True, "answer": json.loads(answered) if len(answered) <= _LONGEST else None}
     except BundleError as error:
         found = {"message": error.message, "hint": error.hint, "traceback": _traceback(error.__cause__)}
     except InvalidDataError as error:

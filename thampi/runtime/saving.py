@@ -10,6 +10,7 @@ import sys
 import uuid
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from inspect import iscoroutinefunction
@@ -86,7 +87,9 @@ def save(
             if verify:
                 from thampi.runtime import proving  # here and not above: it starts processes, which takes modules
 
-                proving.prove(staged, str(folder))
+                answer = proving.prove(staged, str(folder))
+                manifest = staged / bundle.MANIFEST
+                manifest.write_bytes(bundle.dump(replace(bundle.read(staged), answer=answer)))
             replacing.put_in_place(staged, place)
     except OSError as error:
         raise BundleError(

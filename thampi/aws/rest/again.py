@@ -10,7 +10,9 @@ from thampi.aws.session import Aws, code_of
 F = TypeVar("F")
 T = TypeVar("T")
 
-_PAUSES_S = (1.0, 2.0, 4.0, 8.0)
+# An account may make one API in 3 s, and one deployment in 5 s, whoever else makes some:
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+_PAUSES_S = (1.0, 3.0, 6.0, 12.0, 24.0)
 # NotFoundException: what was made a moment ago isn't seen everywhere yet.
 _PASSING = {"TooManyRequestsException", "ThrottlingException", "ConflictException", "NotFoundException"}
 

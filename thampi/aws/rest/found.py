@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thampi import names
-from thampi.aws.rest import deployment, gateway_responses, resources, usage_plan
+from thampi.aws.rest import deployment, gateway_responses, resources, usage_plan, web_acl
 from thampi.aws.rest.deployment import Deployment
 from thampi.aws.rest.gateway_responses import Responses
 from thampi.aws.rest.tree import Tree
+from thampi.aws.rest.web_acl import WebAcl
 from thampi.aws.session import Aws, doing
 
 
@@ -32,6 +33,7 @@ class Found:
     resource_ids: Mapping[str, str] = field(default_factory=dict)  # by path
     responses: Responses = field(default_factory=dict)  # as written, likewise
     staged: Mapping[str, Any] | None = None  # the stage, as AWS says it
+    acl: WebAcl = field(default_factory=WebAcl)  # what stands in front of the stage
     serves: Deployment | None = None  # what the stage serves
     spare_deployments: tuple[str, ...] = ()  # what no stage serves
     plan: usage_plan.Found | None = None  # of the API keys, where they are asked for
@@ -67,6 +69,11 @@ def arn(aws: Aws, api_id: str) -> str:
     return aws.arn("apigateway", f"/restapis/{api_id}", account=False)
 
 
+def stage_arn(aws: Aws, api_id: str, stage: str) -> str:
+    """Return the ARN of its stage."""
+    return f"{arn(aws, api_id)}/stages/{stage}"
+
+
 def _read(aws: Aws, api: Mapping[str, Any], project: str, stage: str) -> Found:
     api_id = api["id"]
     tree, ids = resources.read(aws, api_id)
@@ -84,6 +91,7 @@ def _read(aws: Aws, api: Mapping[str, Any], project: str, stage: str) -> Found:
         resource_ids=ids,
         responses=gateway_responses.read(aws, api_id),
         staged=staged,
+        acl=web_acl.read(aws, stage_arn(aws, api_id, stage), staged) if staged else WebAcl(),
         serves=serves,
         plan=usage_plan.read(aws, project, stage) if asks_for_keys else None,
         spare_deployments=tuple(each.deployment_id for each in deployments if each.deployment_id not in serving),

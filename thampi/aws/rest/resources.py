@@ -68,8 +68,8 @@ def _create(aws: Aws, api_id: str, parent_id: str, path: str) -> str:
 
 def _write(aws: Aws, at: Mapping[str, str], found: Tree, place: tree.Place, wanted: Method, validator_id: str) -> None:
     has = found.methods.get(place)
-    if has is not None and (has.model != wanted.model or _answers(has) != _answers(wanted)):
-        # Made anew, so that nothing of it is left over: nobody sees it before it is deployed.
+    if has is not None and _parts(has) != _parts(wanted):
+        # Made anew, so that nothing of it is left over: nobody sees that it is gone before all of it is there.
         with absent_is_fine("NotFoundException"):
             aws.client("apigateway").delete_method(**at)
         has = None
@@ -77,6 +77,11 @@ def _write(aws: Aws, at: Mapping[str, str], found: Tree, place: tree.Place, want
         _write_method(aws, at, has, wanted, validator_id)
     if wanted.integration is not None and (has is None or has.integration != wanted.integration):
         _write_integration(aws, at, wanted.integration)
+
+
+def _parts(method: Method) -> tuple[object, ...]:
+    """Return what of a method is in several parts of it at AWS."""
+    return method.model, _answers(method), _cache_keys(method)
 
 
 def _answers(method: Method) -> Answer | str | None:
@@ -90,9 +95,14 @@ def _write_method(aws: Aws, at: Mapping[str, str], has: Method | None, wanted: M
     kind, needs_key = tree.AUTH[wanted.auth]
     if has is None:
         checked = {"requestModels": {tree.JSON: wanted.model}, "requestValidatorId": validator_id}
+        takes = {f"{tree.HEADER}{each}": False for each in _cache_keys(wanted)}  # a request may do without it
         with _once_is_fine():
             client.put_method(
-                **at, authorizationType=kind, apiKeyRequired=needs_key, **(checked if wanted.model else {})
+                **at,
+                authorizationType=kind,
+                apiKeyRequired=needs_key,
+                requestParameters=takes,
+                **(checked if wanted.model else {}),
             )
         return
     said = {"authorizationType": kind, "apiKeyRequired": str(needs_key).lower()}
@@ -105,7 +115,12 @@ def _write_integration(aws: Aws, at: Mapping[str, str], wanted: Integration) -> 
     if wanted.answer is None:
         # What is there is replaced.
         client.put_integration(
-            **at, type=wanted.type, integrationHttpMethod="POST", uri=wanted.uri, timeoutInMillis=wanted.timeout_ms
+            **at,
+            type=wanted.type,
+            integrationHttpMethod="POST",
+            uri=wanted.uri,
+            timeoutInMillis=wanted.timeout_ms,
+            cacheKeyParameters=[f"{tree.HEADER}{each}" for each in wanted.cache_keys],
         )
         return
     said, status = tree.mocked(wanted.answer), str(wanted.answer.status)
@@ -125,3 +140,7 @@ def _once_is_fine() -> Iterator[None]:
     except ClientError as error:
         if code_of(error) != "ConflictException":
             raise
+
+
+def _cache_keys(method: Method) -> tuple[str, ...]:
+    return method.integration.cache_keys if method.integration else ()

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from thampi.aws.rest import stage_settings
 from thampi.aws.rest.wanted import Rest
 
 TIMEOUT_MS = 29_000  # the longest that a REST API waits, unless AWS was asked for more
 
 ANY, OPTIONS = "ANY", "OPTIONS"
 JSON = "application/json"
+HEADER = "method.request.header."  # before the name of a header that a method takes
 Place = tuple[str, str]  # path, method
 
 # auth -> (authorizationType, apiKeyRequired)
@@ -45,6 +47,7 @@ class Integration:
     uri: str = ""
     timeout_ms: int | None = TIMEOUT_MS
     answer: Answer | None = None  # of a MOCK; as read: None where it isn't one that we have written
+    cache_keys: tuple[str, ...] = ()  # the headers that an answer which is given again depends on
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,17 @@ def make(wanted: Rest, integration: Integration, model: str | None = None) -> Tr
         (predict, ANY),
         (predict, "POST"),
     ]
-    routes = {"about": name, "ping": f"{name}/ping", "openapi": f"{name}/openapi.json"}
-    for route, path in routes.items():
-        # Only what has a method of its own can have a limit or a cache of its own.
-        if route in wanted.routes or wanted.cache_ttl_s is not None:
-            places += [(path, ANY), (path, "GET")]
+    if wanted.routes or wanted.cache_ttl_s is not None:
+        # Only what has a method of its own can have a limit or a cache of its own, and be left out of another's.
+        for path, name_of_method in stage_settings.places(wanted.project):
+            places += [(path, ANY), (path, name_of_method)]
     method = Method(wanted.auth, integration)
-    methods = dict.fromkeys(places, method) | {(predict, "POST"): replace(method, model=model)}
+    methods = dict.fromkeys(places, method)
+    if wanted.cache_ttl_s is not None:
+        kept = replace(method, integration=replace(integration, cache_keys=stage_settings.CACHE_KEYS))
+        methods |= dict.fromkeys(stage_settings.places(wanted.project, stage_settings.CACHED), kept)
+    checked = methods[predict, "POST"]
+    methods[predict, "POST"] = replace(checked, model=model)
     if wanted.cors is not None:
         # A browser asks what it may do before it says who asks.
         methods |= {(path, OPTIONS): Method("none", integration) for path, _ in places}
@@ -192,8 +199,13 @@ def _integration(said: Mapping[str, Any] | None) -> Integration | None:
         return None
     if said.get("type") == "MOCK":
         return Integration("MOCK", timeout_ms=None, answer=_answer(said))
-    waits = said.get("timeoutInMillis")
-    return Integration(said.get("type", ""), said.get("uri") or "", int(waits) if waits is not None else None)
+    waits, keys = said.get("timeoutInMillis"), said.get("cacheKeyParameters") or ()
+    return Integration(
+        type=said.get("type", ""),
+        uri=said.get("uri") or "",
+        timeout_ms=int(waits) if waits is not None else None,
+        cache_keys=tuple(sorted(each.removeprefix(HEADER) for each in keys)),
+    )
 
 
 def mocked(answer: Answer) -> dict[str, Any]:

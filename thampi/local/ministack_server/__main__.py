@@ -18,8 +18,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from . import apis, functions, keeping, rest_apis
 from . import engine as engines
-from . import functions, keeping, rest_apis
 
 # How it ends when it can't start, after a last line that says why.
 NO_ENGINE, PORT_TAKEN, FAILED = 3, 4, 5
@@ -76,7 +76,7 @@ def _ministack(folder: Path) -> tuple[Any, Callable[[], Any], Callable[..., None
     import docker
     from ministack import app  # type: ignore[import-not-found]
     from ministack.core import persistence, responses  # type: ignore[import-not-found]
-    from ministack.services import apigateway_v1, ecr, lambda_svc  # type: ignore[import-not-found]
+    from ministack.services import apigateway, apigateway_v1, ecr, lambda_svc  # type: ignore[import-not-found]
 
     functions.keep_versions_apart(lambda_svc)
     functions.limit_containers(lambda_svc, docker)
@@ -84,6 +84,7 @@ def _ministack(folder: Path) -> tuple[Any, Callable[[], Any], Callable[..., None
     rest_apis.hold_stages(apigateway_v1)
     rest_apis.forget_keys(apigateway_v1)
     rest_apis.ask_for_keys(apigateway_v1)
+    apis.keep_stages(apigateway)
     keeping.keep_layers_in_files(ecr, responses.AccountRegionScopedDict, folder / "layers")
     return app.app, app._build_persistence_save_dict, persistence.save_all
 
