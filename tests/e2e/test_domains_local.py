@@ -158,13 +158,14 @@ def test_two_domains_are_moved_to_another_type_under_load_and_no_request_fails(n
     callers = Callers(own_aws, addresses)
     with callers.asking():
         callers.until(20)
-        for kind, other in (("rest", "http"), ("http", "rest")):
-            for number, (project, name, arn, path) in enumerate(zip(projects, names, arns, paths, strict=True)):
-                project.configure(settings(kind, name, arn, path))
-                new, said = project.push("--replace-endpoint")
-                assert f"{old[number]} answers no longer, {new} does" in said, (kind, other)
-                assert ask(old[number], {"data": "x"})[0] in (403, 404)
-                old[number] = new
-                callers.until(20)
+        for number, kind in ((0, "rest"), (1, "rest"), (0, "http")):
+            project = projects[number]
+            project.configure(settings(kind, names[number], arns[number], paths[number]))
+            new, said = project.push("--replace-endpoint")
+            assert f"{old[number]} answers no longer, {new} does" in said
+            assert ask(old[number], {"data": "x"})[0] in (403, 404)
+            old[number] = new
+            callers.until(20)
+    print(f"answered: {callers.answered}")
     assert callers.wrong == [], f"{len(callers.wrong)} of {callers.answered}: {sorted(set(callers.wrong))[:5]}"
     assert min(callers.answered.values()) > 100

@@ -339,6 +339,20 @@ def test_a_domain_that_somebody_else_has_made_is_used_and_never_changed_or_delet
     assert stand.snapshot()["domains"] == before
 
 
+@pytest.mark.parametrize("all_goes", [False, True])
+def test_an_address_that_others_have_led_elsewhere_is_left_to_them(stand, all_goes):
+    stand.push(with_domain(stand, IRIS))
+    client, theirs = stand.clients["apigatewayv2"], another_api(stand)
+    (mapping,) = client.get_api_mappings(DomainName=IRIS.name)["Items"]
+    client.update_api_mapping(DomainName=IRIS.name, ApiMappingId=mapping["ApiMappingId"], ApiId=theirs, Stage="staging")
+    assert "leads to another API already" in refused(stand, with_domain(stand, IRIS)).message
+    if all_goes:
+        destroy.destroy(stand.stage, stand.place, who="me")
+    else:
+        stand.push()
+    assert leads(stand) == {"models.example.com/iris": theirs}
+
+
 def test_a_mapping_that_thampi_has_not_noted_stays(stand):
     stand.push(with_domain(stand, IRIS))
     stand.clients["apigatewayv2"].create_api_mapping(
