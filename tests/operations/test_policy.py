@@ -189,9 +189,12 @@ NEW_DOMAIN = {
     f"apigateway:{action} {path}"
     for action in ("POST", "AddCertificateToDomain", "RemoveCertificateFromDomain")
     for path in ("/domainnames", "/domainnames/*")
-}
+} | {"acm:DescribeCertificate"}
 # Asked for beside other calls.
-NO_CALLS = {each for each in NEW_DOMAIN if "Certificate" in each} | {*policy._DELIVERY.split(), "execute-api:Invoke"}
+NO_CALLS = {each for each in NEW_DOMAIN if "CertificateToDomain" in each or "CertificateFromDomain" in each} | {
+    *policy._DELIVERY.split(),
+    "execute-api:Invoke",
+}
 UNKNOWN_TO_MOTO = ("apigatewayv2.DeleteRouteSettings", "apigatewayv2.DeleteAccessLogSettings")
 # What may be told an endpoint, what that adds to the policy of an endpoint without, and what follows on it.
 SETTINGS = {
