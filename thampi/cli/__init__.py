@@ -10,7 +10,7 @@ import traceback
 import click
 
 from thampi import terminal
-from thampi.cli import cloud, keys, laptop, releases
+from thampi.cli import cloud, keys, laptop, logs, releases
 from thampi.cli.options import InOrder
 from thampi.errors import ConfigError, ThampiError
 from thampi.version import __version__
@@ -38,6 +38,7 @@ for _command in (
     *cloud.SERVING,
     *keys.COMMANDS,
     *releases.COMMANDS,
+    *logs.COMMANDS,
     *cloud.KEEPING,
     *releases.CLEANING,
 ):

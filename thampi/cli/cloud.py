@@ -237,21 +237,6 @@ def predict(stage: str, data: str, direct: bool) -> None:
     terminal.result(json.dumps(answer, indent=2, ensure_ascii=False))
 
 
-@click.command()
-@options("stage")
-@click.option("--since", default="10m", show_default=True, help="10m, 2h, 1d, or a date.")
-@click.option("--follow", is_flag=True, help="Go on as lines come.")
-@click.option("--errors", is_flag=True, help="Only what failed.")
-@click.option("--access", is_flag=True, help="What the gateway wrote of each request (access_log = true).")
-def logs(stage: str, since: str, follow: bool, errors: bool, access: bool) -> None:
-    """Show what the function of a stage wrote."""
-    from thampi.operations import logs as operation
-
-    settings = load_stage(stage)
-    for line in operation.read(settings, _place(settings), since=since, follow=follow, errors=errors, access=access):
-        terminal.result(line)
-
-
 @click.command("list")
 @options("json")
 @click.option("--all", "everything", is_flag=True, help="Every thampi project of the stages' accounts and regions.")
@@ -399,4 +384,4 @@ def _place(settings: Any) -> Any:
 
 
 SERVING = (push, serve, info, predict)
-KEEPING = (logs, list_, doctor, destroy, local)
+KEEPING = (list_, doctor, destroy, local)

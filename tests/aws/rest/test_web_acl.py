@@ -123,7 +123,8 @@ def test_the_same_one_that_somebody_else_has_put_there_is_theirs_for_good(aws, a
     rest.ensure(aws, OPEN)
     aws.client("wafv2").associate_web_acl(WebACLArn=acls[0], ResourceArn=arn(aws))
     assert rest.ensure(aws, guarded(acls[0])).action == "left"
-    assert rest.ensure(aws, OPEN).action == "left"
+    assert rest.ensure(aws, replace(guarded(acls[0]), tracing=True)).changes == ("tracing: off -> on",)
+    assert rest.ensure(aws, OPEN).changes == ("tracing: on -> off",)
     assert seen(aws) == (acls[0], None)
 
 
