@@ -189,9 +189,12 @@ NEW_DOMAIN = {
     f"apigateway:{action} {path}"
     for action in ("POST", "AddCertificateToDomain", "RemoveCertificateFromDomain")
     for path in ("/domainnames", "/domainnames/*")
-}
+} | {"acm:DescribeCertificate"}
 # Asked for beside other calls.
-NO_CALLS = {each for each in NEW_DOMAIN if "Certificate" in each} | {*policy._DELIVERY.split(), "execute-api:Invoke"}
+NO_CALLS = {each for each in NEW_DOMAIN if "CertificateToDomain" in each or "CertificateFromDomain" in each} | {
+    *policy._DELIVERY.split(),
+    "execute-api:Invoke",
+}
 UNKNOWN_TO_MOTO = ("apigatewayv2.DeleteRouteSettings", "apigatewayv2.DeleteAccessLogSettings")
 # What may be told an endpoint, what that adds to the policy of an endpoint without, and what follows on it.
 SETTINGS = {
@@ -227,6 +230,9 @@ def test_a_setting_needs_no_more_than_is_allowed_when_it_comes_when_it_goes_and_
     stand.before = lambda call: (AWSResponse("", 204, {}, None), {}) if call in UNKNOWN_TO_MOTO else None
     api, added, after = SETTINGS[name]
     calls = set()
+    if api.access_log:
+        role = {"op": "replace", "path": "/cloudwatchRoleArn", "value": "arn:aws:iam::123456789012:role/logs"}
+        stand.clients["apigateway"].update_account(patchOperations=[role])
     if api.waf_acl_arn:
         api = replace(api, waf_acl_arn=_acl(stand))
     stages = [

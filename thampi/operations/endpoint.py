@@ -14,6 +14,7 @@ from thampi.aws import access_log, cors, function_url, gateway, release
 from thampi.aws.addresses import Target
 from thampi.aws.ensured import Ensured
 from thampi.aws.rest import api as rest_api
+from thampi.aws.rest import mocks
 from thampi.aws.rest.wanted import Cors, Limit, Plan, Rest
 from thampi.aws.session import Aws
 from thampi.config import Stage, endpoints
@@ -108,12 +109,12 @@ def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
             target=None if api.mock else target,
             auth=auth,
             limit=_limit(api.limit),
-            routes={route: _limit(limit) for route, limit in api.routes.items()},
+            routes={route: _limit(each) for route, each in api.routes.items() if not api.mock or route in mocks.ROUTES},
             plan=Plan(**asdict(api.plan)) if auth == "api_key" else None,
             cors=Cors(**asdict(api.cors)) if api.cors else None,
             validation=checked.schema(stage),
             mock=example.answer(stage) if api.mock else None,
-            cache_ttl_s=api.cache_ttl_s,
+            cache_ttl_s=None if api.mock else api.cache_ttl_s,  # nobody is spared anything then
             waf_acl_arn=api.waf_acl_arn,
             access_log_arn=access_log.destination(place.aws, stage.name, stage.stage) if api.access_log else None,
             tracing=api.tracing,
