@@ -282,8 +282,19 @@ def test_nothing_is_allowed_on_everything_but_what_can_not_be_restricted(stand):
 BUCKETS = re.compile(r"arn:aws:s3:::thampi-models-of-a-test(/thampi/scale/\*)?")
 
 
+def test_the_logs_of_the_function_and_of_the_gateway_may_be_written_read_and_deleted(stand):
+    (log,) = [each for each in policy.document(stand.stage, stand.place)["Statement"] if each["Sid"] == "Log"]
+    groups = [f"arn:aws:logs:{REGION}:123456789012:log-group:/aws/{of}/thampi-scale-staging" for of in LOGS]
+    assert log["Resource"] == [*groups, *(f"{group}:*" for group in groups)]
+
+
+LOGS = ("lambda", "apigateway")
+
+
 def test_the_policy_fits_into_a_managed_one_and_knows_a_role_of_the_users_own(stand):
-    assert len(re.sub(r"\s", "", json.dumps(policy.document(stand.stage, stand.place)))) <= 6144
+    for api in (Api(), *(api for api, _, _ in SETTINGS.values())):
+        document = policy.document(replace(stand.stage, api=api), stand.place)
+        assert len(re.sub(r"\s", "", json.dumps(document))) <= 6144
     own = replace(stand.stage, role_arn="arn:aws:iam::123456789012:role/mine", api=Api(auth="iam"))
     (role,) = [each for each in policy.document(own, stand.place)["Statement"] if each["Sid"] == "Role"]
     assert (role["Action"], role["Resource"]) == (["iam:PassRole"], ["arn:aws:iam::123456789012:role/mine"])
