@@ -91,7 +91,7 @@ def expected(wanted):
             "AllowHeaders": list(rules.headers),
             "AllowCredentials": rules.credentials,
             "MaxAge": rules.max_age_s,
-            "ExposeHeaders": ["retry-after", "x-request-id"],
+            "ExposeHeaders": ["age", "allow", "retry-after", "x-request-id", "x-thampi-cache"],
         }
         if rules
         else {},

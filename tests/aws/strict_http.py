@@ -4,7 +4,7 @@ import inspect
 import json
 from urllib.parse import unquote
 
-from moto.apigatewayv2 import urls
+from moto.apigateway import urls  # all of its host are in there, those of HTTP APIs, too
 from moto.apigatewayv2.models import Route
 from moto.apigatewayv2.responses import ApiGatewayV2Response
 from moto.core.exceptions import JsonRESTError

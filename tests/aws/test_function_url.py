@@ -262,7 +262,7 @@ def test_a_new_url_has_its_rules_for_other_sites_from_the_first(aws, calls):
         "AllowHeaders": ["authorization", "content-type"],
         "AllowCredentials": False,
         "MaxAge": 600,
-        "ExposeHeaders": ["retry-after", "x-request-id"],
+        "ExposeHeaders": ["age", "allow", "retry-after", "x-request-id", "x-thampi-cache"],
     }
     assert function_url.read(aws, "iris", "staging") == made.value
     assert made.value.endpoint == SITED

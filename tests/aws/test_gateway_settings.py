@@ -358,6 +358,13 @@ def test_a_route_that_was_left_open_alone_is_closed(aws, calls):
     assert doors(aws) == dict.fromkeys((PREDICT, PING, "$default"), "iam")
 
 
+def test_a_route_that_was_left_without_its_limit_is_closed_with_the_others(aws):
+    made = gateway.ensure(aws, replace(OPEN, limits={PREDICT: Limit(5.0, 10)})).value
+    aws.client("apigatewayv2").delete_route_settings(ApiId=made.api_id, StageName="staging", RouteKey=PREDICT)
+    gateway.tighten(aws, gateway.read(aws, "iris", "staging"), IAM)
+    assert doors(aws) == {PREDICT: "iam", "$default": "iam"}
+
+
 def limits(aws):
     found = whole(aws)
     return {**found["limits"], "": found["limit"]}

@@ -37,6 +37,8 @@ CASES = {
     "a URL's other sites changed": case(replace(PLAIN_URL, cors=SITES), replace(PLAIN_URL, cors=OTHERS)),
     "a URL's other sites off": case(replace(PLAIN_URL, cors=SITES), PLAIN_URL),
 }
+# What is written of the settings: before and after a read a death leaves what the last write has left.
+_MEDDLED = {"apigatewayv2": "(?!Get)", "lambda": "UpdateFunctionUrlConfig|UpdateAlias"}
 _STORIES = [
     (name, kind, service)
     for name, each in CASES.items()
@@ -50,5 +52,5 @@ def test_a_push_that_dies_on_a_setting_changes_nothing_for_callers_and_the_next_
     accounts, name, kind, service
 ):
     assert any(call.startswith(f"{service}.") for call in undisturbed(accounts, CASES[name]).calls)
-    problems = story(accounts, CASES[name], kind, service, only="(?!Get)")
+    problems = story(accounts, CASES[name], kind, service, only=_MEDDLED[service])
     assert not problems, "\n".join(problems)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from thampi.aws import access_log
+from thampi.aws import access_log, cors
 from thampi.config import Api, Cors, Jwt, Limit
 from thampi.operations import endpoint
 
@@ -41,7 +41,7 @@ def test_every_setting_of_an_http_api_reaches_it(stand):
         "headers": ("content-type", "x-one"),
         "credentials": True,
         "max_age_s": 600,
-        "exposed": ("retry-after", "x-request-id"),
+        "exposed": cors.EXPOSED,
     }
     assert wanted.access_log.destination.endswith(":log-group:/aws/apigateway/thampi-scale-staging")
     assert wanted.access_log.format == access_log.format_http()
