@@ -2,7 +2,9 @@
 
 import dataclasses
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 
+import botocore.endpoint
 import pytest
 from moto.apigateway.models import apigateway_backends
 
@@ -140,9 +142,11 @@ def test_a_run_that_dies_at_any_call_is_finished_by_the_next_one_with_one_key(aw
 
 
 @pytest.mark.parametrize("operation", ["CreateApiKey", "CreateUsagePlanKey"])
-def test_a_key_whose_creation_was_lost_on_the_way_is_made_once(aws, plan, operation):
-    lose_answers_to(aws, operation)
+def test_a_key_whose_creation_was_lost_on_the_way_is_made_once(aws, plan, operation, monkeypatch):
+    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=lambda seconds: None))
+    lost = lose_answers_to(aws, operation)
     made = ensure(aws, plan)
+    assert lost == [operation]
     assert at_aws(aws) == [wanted()]
     assert in_plan(aws, plan.plan_id) == {made.value.key_id}
 
