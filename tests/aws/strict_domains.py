@@ -2,8 +2,11 @@
 
 import json
 import uuid
+from types import SimpleNamespace
 from urllib.parse import unquote
 
+from moto.acm.exceptions import CertificateNotFound
+from moto.acm.models import AWSCertificateManagerBackend
 from moto.apigateway.models import APIGatewayBackend, apigateway_backends
 from moto.apigatewayv2.models import ApiGatewayV2Backend, DomainName, apigatewayv2_backends
 from moto.apigatewayv2.responses import ApiGatewayV2Response
@@ -18,6 +21,7 @@ def domains_are_strict(monkeypatch):
     domains_have_certificates(monkeypatch)
     mappings_lead_to_apis(monkeypatch)
     mapped_apis_stay(monkeypatch)
+    certificates_are_as_their_ids_say(monkeypatch)
 
 
 class _Absent(JsonRESTError):
@@ -131,3 +135,25 @@ def mapped_apis_stay(monkeypatch):
 
     _before(monkeypatch, ApiGatewayV2Backend, "delete_api", is_free)
     _before(monkeypatch, APIGatewayBackend, "delete_rest_api", is_free)
+
+
+def certificates_are_as_their_ids_say(monkeypatch):
+    """A certificate whose id ends in `gone` is not there, in `pending` not issued; all others are for example.com,
+    example.org and what is one level below. (moto makes a key for each, which takes most of such a test's time.)
+    """
+
+    def describe_certificate(self, arn):
+        if arn.endswith("gone"):
+            raise CertificateNotFound(arn=arn, account_id=self.account_id)
+        record = {"Name": "_1.example.com.", "Type": "CNAME", "Value": "_2.acm-validations.aws."}
+        waits = arn.endswith("pending")
+        said = {
+            "CertificateArn": arn,
+            "Status": "PENDING_VALIDATION" if waits else "ISSUED",
+            "DomainName": "example.com",
+            "SubjectAlternativeNames": ["example.com", "*.example.com", "example.org", "*.example.org"],
+            "DomainValidationOptions": [{"DomainName": "example.com", "ResourceRecord": record}],
+        }
+        return SimpleNamespace(describe=lambda: {"Certificate": said})
+
+    monkeypatch.setattr(AWSCertificateManagerBackend, "describe_certificate", describe_certificate)

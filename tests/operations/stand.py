@@ -27,7 +27,7 @@ from thampi.operations.place import Place
 REGION = "eu-central-1"
 BUCKET = "thampi-models-of-a-test"
 SERVICES = ("s3", "ecr", "logs", "iam", "lambda", "apigatewayv2", "apigateway", "events")
-SELDOM = ("wafv2",)  # asked only where something is set that is theirs
+SELDOM = ("wafv2", "acm")  # asked only where something is set that is theirs
 __all__ = ["BUCKET", "REGION", "SELDOM", "SERVICES", "Death", "Scale", "Stand", "refusal", "tightened"]
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.operations.stand import REGION, Death
+from tests.operations.stand import REGION, Death, refusal
 from thampi.aws import addresses
 from thampi.config import Api, Domain
 from thampi.errors import CloudError, ConfigError
@@ -339,6 +339,20 @@ def test_a_domain_that_somebody_else_has_made_is_used_and_never_changed_or_delet
     assert stand.snapshot()["domains"] == before
 
 
+@pytest.mark.parametrize("all_goes", [False, True])
+def test_an_address_that_others_have_led_elsewhere_is_left_to_them(stand, all_goes):
+    stand.push(with_domain(stand, IRIS))
+    client, theirs = stand.clients["apigatewayv2"], another_api(stand)
+    (mapping,) = client.get_api_mappings(DomainName=IRIS.name)["Items"]
+    client.update_api_mapping(DomainName=IRIS.name, ApiMappingId=mapping["ApiMappingId"], ApiId=theirs, Stage="staging")
+    assert "leads to another API already" in refused(stand, with_domain(stand, IRIS)).message
+    if all_goes:
+        destroy.destroy(stand.stage, stand.place, who="me")
+    else:
+        stand.push()
+    assert leads(stand) == {"models.example.com/iris": theirs}
+
+
 def test_a_mapping_that_thampi_has_not_noted_stays(stand):
     stand.push(with_domain(stand, IRIS))
     stand.clients["apigatewayv2"].create_api_mapping(
@@ -351,14 +365,14 @@ def test_a_mapping_that_thampi_has_not_noted_stays(stand):
 # ------------------------------------------------------------------------------------------------------------- refused
 
 
-def refused(stand, stage):
+def refused(stand, stage, kind=ConfigError):
     """The refusal, which comes before anything is made."""
     before = stand.snapshot()
     stand.calls.clear()
-    with pytest.raises(ConfigError) as no:
+    with pytest.raises(kind) as no:
         stand.push(stage)
     assert (stand.snapshot(), writes(stand)) == (before, [])
-    with pytest.raises(ConfigError):
+    with pytest.raises(kind):
         examined(stand, stage)
     return no.value
 
@@ -416,10 +430,43 @@ def test_an_address_too_long_to_be_noted_is_refused(stand):
     assert len(noted(stand)[0]) == addresses.LONGEST
 
 
-def test_a_certificate_that_was_not_issued_leaves_the_release_and_the_next_push_goes_on(stand):
+@pytest.mark.parametrize("changing", [False, True])
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (
+            replace(IRIS, certificate_arn=f"{CERTIFICATE}-pending"),
+            "not issued yet: ACM waits to see in DNS _1.example.com. CNAME _2.acm-validations.aws.",
+        ),
+        (replace(IRIS, certificate_arn=f"{CERTIFICATE}-gone"), f"there is no certificate {CERTIFICATE}-gone"),
+        (replace(IRIS, name="a.b.example.com"), "the certificate is not for a.b.example.com, but for example.com"),
+    ],
+)
+def test_a_certificate_that_can_not_be_used_is_refused_before_anything_is_made(stand, wanted, says, changing):
+    if changing:
+        stand.push(with_domain(stand, IRIS))
+    no = refused(stand, with_domain(stand, wanted), CloudError)
+    assert says in no.message
+    assert no.hint
+
+
+def test_the_certificate_of_a_domain_that_stays_as_it_is_is_not_asked_for(stand):
+    stage = with_domain(stand, IRIS)
+    stand.push(stage)
+    assert stand.calls.count("acm.DescribeCertificate") == 2  # before anything, and before the domain
+    stand.calls.clear()
+    stand.push(replace(stage, tags={"team": "ml"}))
+    stand.push(replace(stage, api=replace(stage.api, domain=replace(IRIS, path="v2"))))
+    assert "acm.DescribeCertificate" not in stand.calls
+
+
+def test_where_acm_may_not_be_asked_the_release_stays_and_the_next_push_goes_on(stand):
+    """Who may not ask is told of the certificate when the domain is made, after the release."""
     pending = replace(IRIS, certificate_arn=f"{CERTIFICATE}-pending")
+    stand.before = lambda call: refusal("AccessDeniedException", 400) if call.startswith("acm.") else None
     with pytest.raises(CloudError, match="does not take the certificate"):
         stand.push(with_domain(stand, pending))
+    stand.undisturbed()
     assert (stand.answers(), names_of(stand)) == ("model-2", [])
     stand.push(with_domain(stand, IRIS))
     assert leads(stand) == {"models.example.com/iris": api_id(stand)}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from thampi.aws import addresses, domains
+from thampi.aws import addresses, certificates, domains
 from thampi.aws.addresses import Target
 from thampi.config import LOCAL, Domain, Stage
 from thampi.errors import ConfigError
@@ -42,7 +42,10 @@ def url(stage: Stage, place: Place) -> str:
 
 
 def examine(stage: Stage, place: Place, stand: endpoint.Stand) -> list[endpoint.Changes]:
-    """Say what `ensure` would do. Raises ConfigError when the settings ask for what can't be, or is somebody else's."""
+    """Say what `ensure` would do. Raises ConfigError when the settings ask for what can't be, or is somebody else's.
+
+    CloudError for a certificate that API Gateway wouldn't take.
+    """
     wanted, targets = stage.api.domain, _targets(place, stand)
     rows: list[endpoint.Changes] = []
     if wanted is not None:
@@ -131,10 +134,14 @@ def advice(stage: Stage, place: Place, address: str, target: str, zone_id: str) 
 
 
 def _checked(stage: Stage, place: Place, wanted: Domain, targets: Sequence[Target]) -> domains.Found | None:
-    """Read the domain; raise ConfigError when it can't lead to the stage's endpoint, or leads elsewhere."""
+    """Read the domain; raise ConfigError when it can't lead to the stage's endpoint, or leads elsewhere.
+
+    Raises CloudError for a certificate that can't be used.
+    """
     _check_settings(stage, place, wanted)
     found = domains.read(place.aws, wanted.name)
     if found is None:
+        certificates.check(place.aws, wanted.certificate_arn, wanted.name)
         return None
     there = found.at(wanted.path)
     ours = {target.api.id for target in targets}
@@ -145,6 +152,8 @@ def _checked(stage: Stage, place: Place, wanted: Domain, targets: Sequence[Targe
             hint=f"set another path in {_table(stage)}, or remove that mapping first",
         )
     if found.is_ours:
+        if domains.changes(found.domain, _domain(wanted)):
+            certificates.check(place.aws, wanted.certificate_arn, wanted.name)
         return found
     if reason := domains.unfit(found.domain):
         raise ConfigError(

@@ -17,7 +17,7 @@ from thampi.aws.rest import api as rest_api
 from thampi.aws.rest import mocks
 from thampi.aws.rest.wanted import Cors, Limit, Plan, Rest
 from thampi.aws.session import Aws
-from thampi.config import Stage
+from thampi.config import Stage, endpoints
 from thampi.errors import ConfigError
 from thampi.operations import checked, example
 from thampi.operations.place import Place
@@ -67,8 +67,6 @@ class Kind(Protocol):
 
 KINDS: Mapping[str, Kind] = {"http": gateway, "rest": rest_api, "url": function_url}
 _SAID = {"http": "an HTTP API", "rest": "a REST API", "url": "a function URL"}
-# Whom each type can tell apart; what it can't is let nobody in who doesn't sign, as long as it stands.
-_AUTHS = {"http": ("none", "iam", "jwt"), "rest": ("none", "iam", "api_key"), "url": ("none", "iam")}
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,8 @@ def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
     kind, api = kind or stage.api.type, stage.api
     tags = {**stage.tags, **names.tags(stage.name, stage.stage)}
     target = release.arn(place.aws, names.function(stage.name, stage.stage))
-    auth = api.auth if api.auth in _AUTHS[kind] else "iam"
+    # Whom a type can't tell apart it lets in only when they sign, as long as it stands.
+    auth = api.auth if endpoints.lets_in(kind, api.auth) else "iam"
     if kind == "url":
         return function_url.FunctionUrl(stage.name, stage.stage, auth, cors=_cors(api))
     if kind == "rest":

@@ -114,6 +114,7 @@ def _gateway(stage: Stage, aws: Aws) -> list[_Statement]:
     if api.domain:
         certificates = "AddCertificateToDomain RemoveCertificateFromDomain"
         statements.append(allow("Certificates", certificates, "/domainnames", "/domainnames/*"))
+        statements.append(_allow("Certificate", "acm", "DescribeCertificate", api.domain.certificate_arn))
     if api.type == "http" and api.access_log:
         statements.append({"Sid": "LogDelivery", "Effect": "Allow", "Action": _DELIVERY.split(), "Resource": "*"})
     if api.type == "rest":
