@@ -312,3 +312,35 @@ def test_definitions_that_name_each_other_take_no_time():
 def test_the_signature_of_a_saved_model_is_what_is_read():
     told = describe(hinted.model("TypedDict"), None).signature
     assert gateway_schema.make(told) == gateway_schema.make(of(hinted.Measured))
+
+
+_SMALL, _LARGE = {"minimum": 1, "maximum": 2}, {"minimum": 5, "maximum": 9}
+
+
+def _kinds(bounds):
+    low, high = bounds["minimum"], bounds["maximum"]
+    return [
+        {"type": "number", **bounds},
+        {"type": "string", "minLength": low, "maxLength": high},
+        {"type": "array", "minItems": low, "maxItems": high},
+        {"type": "object", "properties": {"a": {"type": "number", **bounds}}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "make"),
+    [
+        (*pair, make)
+        for pair, make in zip(
+            zip(_kinds(_SMALL), _kinds(_LARGE), strict=True),
+            [lambda n: n, lambda n: "x" * n, lambda n: [n] * n, lambda n: {"a": n}],
+            strict=True,
+        )
+    ],
+    ids=["number", "string", "array", "object"],
+)
+def test_of_several_bounds_the_widest_are_kept(one, other, make):
+    for several in ([one, other], [other, one]):
+        schema = gateway_schema.make(signature({"anyOf": several}))
+        taken = [n for n in range(12) if gateway_takes(schema, json.dumps({"data": make(n)}))]
+        assert taken == list(range(1, 10))

@@ -109,6 +109,12 @@ def spoiled_by(aws, spoil):
         lambda client, at: client.put_integration_response(**at, statusCode="500"),
         lambda client, at: client.put_integration(**at, type="MOCK", requestTemplates={}),
         lambda client, at: client.delete_integration(**at),
+        lambda client, at: (
+            client.put_integration(**at, type="MOCK", requestTemplates={"application/json": '{"statusCode": 500}'}),
+            client.put_integration_response(
+                **at, statusCode="200", responseTemplates={"application/json": mocks.template(MOCK.mock)}
+            ),
+        ),
     ],
 )
 def test_an_example_that_somebody_has_changed_is_seen_and_mended(aws, spoil):
