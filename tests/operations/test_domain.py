@@ -142,6 +142,17 @@ def test_a_new_model_asks_nothing_of_the_domain(stand):
     assert stand.answers() == "model-3"
 
 
+def test_a_new_model_and_a_change_of_the_domain_come_with_one_push(stand):
+    stand.push()
+    stage = with_domain(stand, IRIS, model_dir=stand.models[1])
+    stand.push(stage)
+    assert leads(stand) == {"models.example.com/iris": api_id(stand)}
+    stand.push(replace(stage, model_dir=stand.models[0], api=Api(domain=replace(IRIS, certificate_arn=OTHER))))
+    (found,) = stand.clients["apigatewayv2"].get_domain_names()["Items"]
+    assert found["DomainNameConfigurations"][0]["CertificateArn"] == OTHER
+    assert stand.answers() == "model-2"
+
+
 def test_where_no_domain_was_ever_set_nothing_is_asked_of_domains(stand):
     stand.push()
     stand.push(with_domain(stand, None, tags={"team": "ml"}))
