@@ -348,6 +348,7 @@ def test_logs_shows_what_the_function_wrote(run, pushed):
     code, out, _ = run("logs", "staging", "--since", "1h")
     assert (code, [line.partition(" ")[2] for line in out.splitlines()]) == (0, ["hello", "ERROR no such flower"])
     assert "hello" not in run("logs", "staging", "--errors")[1]
+    assert "has no access log in stage staging" in run("logs", "staging", "--access")[2]
     code, out, err = run("logs", "staging", "--since", "yesterday")
     assert (code, out) == (2, "")
     assert "--since yesterday is no time" in err

@@ -10,7 +10,16 @@ from moto.apigateway.models import apigateway_backends
 
 from tests.aws import strict_keys, strict_rest
 from tests.aws.conftest import no_real_aws, service_models_read_once  # noqa: F401 - fixtures of every test here
-from tests.test_cli_cloud import REGION, TOML, cloud, project, run, saved  # noqa: F401 - fixtures
+from tests.test_cli_cloud import (  # noqa: F401 - fixtures
+    REGION,
+    TOML,
+    answer_next,
+    bring_image,
+    cloud,
+    project,
+    run,
+    saved,
+)
 
 NAME = "thampi-doubler-staging"
 REST = '[stages.staging.api]\ntype = "rest"\nauth = "api_key"\n'
@@ -202,6 +211,15 @@ def test_keys_that_are_there_can_be_listed_and_revoked_when_nobody_is_asked_for_
     assert [each["label"] for each in json.loads(run("keys", "staging", "list", "--json")[1])] == ["anna"]
     assert run("keys", "staging", "revoke", "anna", "--yes")[0] == 0
     assert values() == []
+
+
+def test_a_push_says_who_can_call_it_and_how_to_become_one_of_them(run, asking):  # noqa: F811
+    bring_image(asking)
+    answer_next(json.dumps({"result": 6}))
+    code, out, err = run("push", "staging")
+    assert (code, "execute-api" in out) == (0, True), err
+    assert "who has a key can call it, as the header x-api-key: thampi keys staging create LABEL" in err
+    assert "anybody" not in err
 
 
 def test_help_names_the_commands(run, project):  # noqa: F811

@@ -89,6 +89,18 @@ def test_the_documents_have_the_same_table():
         assert lacking == set(endpoints.LACKS.get(name, {})), name
 
 
+@pytest.mark.parametrize("document", ["gateway", "endpoint"])
+def test_what_the_documents_show_is_loaded(load, document):  # noqa: F811
+    text = (Path(__file__).parents[1] / "docs" / f"{document}.md").read_text(encoding="utf-8")
+    shown = re.findall("```toml\n(.*?)```", text, re.DOTALL)
+    assert len(shown) > 2
+    for lines in shown:
+        lines = lines if lines.startswith("[") else f"[stages.staging.api]\n{lines}"
+        stage = re.search(r"stages\.(\w+)", lines)[1]
+        api = load(f'name = "iris"\n{lines.replace("certificate/…", "certificate/1a2b")}', stage).api
+        assert api != Api()
+
+
 def test_every_key_of_the_table_api_is_in_the_table_or_can_be_told_every_type():
     known = {name.split(" ")[0] for name in endpoints.LACKS}
     assert known | set(EVERYWHERE) | {"type", "jwt", "plan"} == {each.name for each in dataclasses.fields(Api)}

@@ -88,3 +88,35 @@ def test_what_is_wrong_with_a_token_is_said_and_the_token_isnt(status, header, s
     answer = Answer(status, {"www-authenticate": header}, b'{"message": "Unauthorized"}')
     failure = failures.of("https://x/m", answer)
     assert failure.message == f"https://x/m answered {status}: Unauthorized" + (f": {said}" if said else "")
+
+
+def gateway_said(status, message, kind=None):
+    """What a REST API says by itself."""
+    headers = {} if kind is None else {"x-amzn-errortype": kind}
+    return failures.of("u", Answer(status, headers, json.dumps({"message": message}).encode()))
+
+
+@pytest.mark.parametrize("kind", [None, "LimitExceededException"])
+def test_a_used_up_quota_is_a_throttle_that_no_retry_gets_past(kind):
+    failure = gateway_said(429, "Limit Exceeded", kind)
+    assert type(failure) is failures.QuotaExceededError
+    assert isinstance(failure, failures.ThrottledError)
+    assert not failure.may_pass
+    assert "next period" in failure.hint
+    assert type(gateway_said(429, "in other words", "LimitExceededException")) is failures.QuotaExceededError
+
+
+def test_a_rate_that_was_exceeded_may_pass():
+    failure = gateway_said(429, "Too Many Requests", "TooManyRequestsException")
+    assert type(failure) is failures.ThrottledError
+    assert failure.may_pass
+
+
+def test_what_a_rest_api_says_to_who_brings_no_key_of_its_own_leads_to_the_keys():
+    failure = gateway_said(403, "Forbidden", "ForbiddenException")
+    assert type(failure) is failures.UnauthorizedError
+    assert "thampi keys STAGE list" in failure.hint
+    assert (
+        "thampi keys"
+        not in gateway_said(403, "Missing Authentication Token", "MissingAuthenticationTokenException").hint
+    )

@@ -8,7 +8,7 @@ import pytest
 from tests.aws import strict
 from tests.aws.conftest import Death
 from thampi import names
-from thampi.aws import function, function_url, release
+from thampi.aws import cors, function, function_url, release
 from thampi.aws.function import Function
 from thampi.aws.function_url import FunctionUrl
 from thampi.errors import CloudError
@@ -235,3 +235,70 @@ def test_the_local_stage_is_called_through_what_plays_aws(aws):
     assert function_url.url(here, found) == "http://127.0.0.1:4566/_aws/lambda-url/abc/iris/predict"
     elsewhere = replace(found, endpoint=OPEN)
     assert function_url.url(here, elsewhere) == "https://abc.lambda-url.eu-central-1.on.aws/iris/predict"
+
+
+# ---------------------------------------------------------------------------------------------------------- other sites
+
+SITES = cors.make(
+    origins=["https://b.example", "https://a.example"],
+    methods=["POST", "GET"],
+    headers=["Content-Type", "authorization"],
+    credentials=False,
+    max_age_s=600,
+)
+SITED = replace(OPEN, cors=SITES)
+
+
+def rules(aws):
+    return aws.client("lambda").get_function_url_config(FunctionName=NAME, Qualifier="live").get("Cors")
+
+
+def test_a_new_url_has_its_rules_for_other_sites_from_the_first(aws, calls):
+    made, _ = function_url.ensure_allowed(aws, SITED)
+    assert writes(calls) == ["AddPermission", "AddPermission", "CreateFunctionUrlConfig"]
+    assert rules(aws) == {
+        "AllowOrigins": ["https://a.example", "https://b.example"],
+        "AllowMethods": ["GET", "POST"],
+        "AllowHeaders": ["authorization", "content-type"],
+        "AllowCredentials": False,
+        "MaxAge": 600,
+        "ExposeHeaders": ["retry-after", "x-request-id"],
+    }
+    assert function_url.read(aws, "iris", "staging") == made.value
+    assert made.value.endpoint == SITED
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (OPEN, SITED, "cors: none -> https://a.example, https://b.example"),
+        (SITED, replace(OPEN, cors=replace(SITES, max_age_s=5)), "cors.max_age_s: 600 -> 5"),
+        (SITED, OPEN, "cors: https://a.example, https://b.example -> none"),
+    ],
+)
+def test_rules_for_other_sites_are_switched_on_changed_and_off_by_one_call(aws, calls, old, new, said):
+    function_url.ensure_allowed(aws, old)
+    calls.clear()
+    made, _ = function_url.ensure_allowed(aws, new)
+    assert (made.changes, writes(calls)) == ((said,), ["UpdateFunctionUrlConfig"])
+    assert function_url.read(aws, "iris", "staging").endpoint == new
+    assert rules(aws) == (cors.written(new.cors) if new.cors else None)
+    calls.clear()
+    assert function_url.ensure_allowed(aws, new)[0].action == "left"
+    assert writes(calls) == []
+
+
+def test_rules_for_other_sites_stay_when_only_those_who_are_asked_change(aws, calls):
+    found = function_url.ensure_allowed(aws, SITED)[0].value
+    tight = function_url.tighten(aws, found, replace(SIGNED, cors=None))
+    assert tight.changes == ("auth: none -> iam",)
+    assert rules(aws) == cors.written(SITES)
+    assert function_url.read(aws, "iris", "staging") == tight.value
+
+
+def test_rules_of_somebody_elses_give_way_to_ours(aws):
+    function_url.ensure_allowed(aws, OPEN)
+    theirs = {"AllowOrigins": ["https://example.com"], "ExposeHeaders": ["date"]}
+    aws.client("lambda").update_function_url_config(FunctionName=NAME, Qualifier="live", Cors=theirs)
+    function_url.ensure_allowed(aws, SITED)
+    assert rules(aws) == cors.written(SITES)

@@ -115,7 +115,7 @@ def test_what_would_change_is_said_in_the_words_of_the_settings(aws):
         "jwt.issuer: absent -> https://login.example.com/",
         "jwt.audience: absent -> one, two",
         "jwt.scopes: absent -> ask, see",
-        f"limit of {PREDICT}: absent -> 5.0/s, burst 10",
+        f"limit of {PREDICT}: absent -> 5/s, burst 10",
         f"access_log: absent -> {LOG.destination}",
         'its form: absent -> {"a": 1}',
         "cors: none -> https://a.example, https://b.example",

@@ -42,6 +42,10 @@ provisioned_concurrency = 1
 keep_releases = 1
 
 [stages.production]
+
+[stages.keyed.api]
+type = "rest"
+auth = "api_key"
 """
 
 
@@ -70,6 +74,12 @@ class Deployer:
     def thampi(self, *words):
         return self.project.thampi(*words, **self.keys, AWS_SESSION_TOKEN="")
 
+    def works(self, *words):
+        done = self.thampi(*words)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        assert "AWS refuses" not in done.stderr
+        return done.stdout
+
 
 @pytest.fixture(scope="module")
 def enforcing_aws(tmp_path_factory):
@@ -95,16 +105,21 @@ def root(project, *words):
     return done.stdout
 
 
+def fails(deployer, policy, sid, *words):
+    """A command that needs a part of a policy says that it is missing."""
+    deployer.may(policy, without=sid)
+    done = deployer.thampi(*words)
+    assert re.search("AWS refuses|is not allowed to these credentials", done.stderr), f"without {sid}: {done.stderr}"
+    # One stage that can't be cleaned is no hindrance to the others.
+    assert done.returncode == (0 if words == ("clean",) else 5), f"without {sid}: {done.stderr}"
+    assert "Traceback" not in done.stderr
+    deployer.may(policy)
+
+
 def test_with_the_printed_policy_every_command_works_and_without_any_part_of_it_one_does_not(project):
     policy = json.loads(root(project, "doctor", "staging", "--policy"))
     deployer = Deployer(project)
-
-    def works(*words):
-        done = deployer.thampi(*words)
-        assert done.returncode == 0, f"{words}: {done.stderr}"
-        assert "AWS refuses" not in done.stderr
-        return done.stdout
-
+    works = deployer.works
     deployer.may({**policy, "Statement": policy["Statement"][:1]})
     assert deployer.thampi("push", "staging").returncode == 5
     deployer.may(policy)
@@ -131,22 +146,31 @@ def test_with_the_printed_policy_every_command_works_and_without_any_part_of_it_
         "Images": ("push", "staging", "--dry-run"),
         "Log": ("logs", "staging"),
         "Endpoint": ("info", "staging"),
+        "Lists": ("info", "staging"),
         "Schedule": ("push", "staging", "--dry-run"),
         "Anywhere": ("clean",),
         "Role": ("push", "staging", "--dry-run"),
     }
-    assert set(commands) == {each["Sid"] for each in policy["Statement"]}
+    assert set(commands) | {"New", "Leftovers"} == {each["Sid"] for each in policy["Statement"]}  # see the next test
     for sid, words in commands.items():
-        deployer.may(policy, without=sid)
-        done = deployer.thampi(*words)
-        assert re.search("AWS refuses|is not allowed to these credentials", done.stderr), (
-            f"without {sid}: {done.stderr}"
-        )
-        # One stage that can't be cleaned is no hindrance to the others.
-        assert done.returncode == (0 if words == ("clean",) else 5), f"without {sid}: {done.stderr}"
-        assert "Traceback" not in done.stderr
+        fails(deployer, policy, sid, *words)
     deployer.may(policy)
     works("destroy", "staging", "--yes")
     functions = [each["FunctionName"] for each in project.aws.client("lambda").list_functions()["Functions"]]
     assert functions == [f"thampi-{project.name}-production"]
     root(project, "destroy", "production", "--yes", "--all")
+
+
+def test_keys_are_made_shown_and_revoked_with_the_printed_policy_and_not_without_its_parts(project):
+    policy, deployer = json.loads(root(project, "doctor", "keyed", "--policy")), Deployer(project)
+    create, show = ("keys", "keyed", "create", "me"), ("keys", "keyed", "show", "me")
+    deployer.may(policy)
+    deployer.works("push", "keyed")
+    fails(deployer, policy, "New", *create)
+    key = deployer.works(*create)
+    fails(deployer, policy, "Leftovers", *show)
+    assert deployer.works(*show) == key
+    deployer.works("keys", "keyed", "revoke", "me", "--yes")
+    fails(deployer, policy, "Endpoint", "info", "keyed")
+    deployer.works("destroy", "keyed", "--yes", "--all")
+    assert project.aws.client("apigateway").get_usage_plans()["items"] == []

@@ -83,6 +83,7 @@ def test_a_limit_of_predict_answers_429_while_ping_goes_on_until_it_is_lifted(ne
 
 def test_cache_tracing_log_and_web_acl_come_change_and_go(new_project, shared_aws):  # noqa: F811
     project = new_project(shared_aws, LOGGED)
+    assert project.thampi("local", "start").returncode == 0
     set_role(shared_aws, "")
     refused = project.thampi("push", "local")
     assert refused.returncode == 5

@@ -174,10 +174,11 @@ def test_a_caller_who_wants_the_models_own_answer_gets_it_and_the_others_get_it_
     assert (later.json["result"], later.headers["x-thampi-cache"]) == (2, "hit")
 
 
-def test_a_caller_who_wants_nothing_kept_has_nothing_kept():
+def test_a_caller_who_wants_nothing_kept_gets_the_models_own_answer_and_has_nothing_kept():
     served, _ = cached()
-    assert served.http(event("rest-v1", headers={"Cache-Control": "no-store"})).json["result"] == 1
-    assert served.http(sample("rest-v1")).json["result"] == 2
+    no_store = event("rest-v1", headers={"Cache-Control": "no-store"})
+    asked = (no_store, sample("rest-v1"), no_store, sample("rest-v1"))
+    assert [served.http(made).json["result"] for made in asked] == [1, 2, 3, 2]
 
 
 def test_an_answer_that_lambda_might_not_let_through_is_made_anew_each_time():
@@ -294,6 +295,23 @@ def test_what_was_not_asked_for_longest_goes_first(clock):
     ask(cache, b"d", b"x" * 1000)
     assert [ask(cache, body)[1] for body in (b"a", b"d", b"c")] == ["hit", "hit", "hit"]
     assert ask(cache, b"b", b"x" * 1000)[1] == "miss"
+
+
+def test_for_a_large_answer_as_many_go_as_have_to(clock):
+    cache = made(clock, size_bytes=5 * 1400)
+    for body in (b"a", b"b", b"c", b"d", b"e"):
+        ask(cache, body, b"x" * 1000)
+    ask(cache, b"large", b"x" * 3000)
+    assert [ask(cache, body)[1] for body in (b"large", b"d", b"e")] == ["hit", "hit", "hit"]
+    assert ask(cache, b"c", asked={"cache-control": "no-store"})[1] == "miss"
+
+
+def test_an_answer_in_the_place_of_an_old_one_takes_no_more_than_its_own(clock):
+    cache = made(clock, size_bytes=2 * 1400)
+    ask(cache, b"other", b"x" * 1000)
+    for _ in range(5):
+        ask(cache, b"again", b"x" * 1000, {"cache-control": "no-cache"})
+    assert ask(cache, b"other")[1] == "hit"
 
 
 @pytest.mark.parametrize("largest", [LARGEST, 10_000])

@@ -315,6 +315,28 @@ def test_a_signed_request_is_described_as_aws_exports_it():
 # --- what may come back
 
 
+def test_what_the_gateway_says_of_bodies_and_of_keys_is_in_it_where_there_can_be_a_body():
+    found = document(shape="rest-v1")
+    said = {status: found["components"]["responses"][f"Status{status}"] for status in (400, 403, 415, 429)}
+    for status, words in {400: "From the gateway", 403: "no key", 415: "From the gateway", 429: "quota"}.items():
+        assert words in said[status]["description"]
+        schema = said[status]["content"]["application/json"]["schema"]
+        assert {"$ref": "#/components/schemas/GatewayError"} in schema.get("oneOf", [schema])
+    for path, item in found["paths"].items():
+        for method, operation in item.items():
+            there = path == "/iris/predict"
+            assert ({"400", "415"} <= set(operation["responses"])) is there, (path, method)
+            assert bool({"400", "415"} & set(operation["responses"])) is there, (path, method)
+
+
+def test_what_preflights_are_told_is_in_it_only_where_the_endpoint_itself_tells_it():
+    cors = {"origins": ["*"], "methods": ["POST"], "headers": [], "credentials": False, "max_age_s": 1}
+    for environ, there in (({}, False), ({"THAMPI_CORS": json.dumps(cors)}, True)):
+        for item in document(**environ)["paths"].values():
+            headers = item["options"]["responses"]["204"]["headers"]
+            assert ("access-control-allow-origin" in headers) is there
+
+
 def raising(error):
     def tell(args, context):
         raise error

@@ -9,10 +9,17 @@ from thampi.config import Api, Cors, Jwt, Limit
 
 TOKENS = Jwt(issuer="https://login.example.com/", audience=("one", "two"), scopes=("ask",))
 SITES = Cors(origins=("https://a.example", "https://b.example"))
-PLAIN = Api()
-ASKED = Api(auth="jwt", jwt=TOKENS, cors=SITES)
-LIMITED = Api(routes={"predict": Limit(rate_per_s=5.0, burst=10), "ping": Limit(rate_per_s=1.0, burst=2)})
-SITED = Api(type="url", cors=SITES)
+OTHERS = Cors(origins=("https://b.example",), credentials=True, max_age_s=5)
+LIMITS = {"predict": Limit(rate_per_s=5.0, burst=10), "ping": Limit(rate_per_s=1.0, burst=2)}
+
+PLAIN, PLAIN_URL = Api(), Api(type="url")
+ALL = Api(auth="jwt", jwt=TOKENS, cors=SITES, routes=LIMITS, access_log=True)
+CHANGED = replace(
+    ALL,
+    jwt=Jwt(issuer="https://o.example/", audience=("two",), scopes=("see",)),
+    cors=OTHERS,
+    routes={"predict": Limit(rate_per_s=9.0, burst=5), "about": Limit(rate_per_s=3.0, burst=3)},
+)
 
 
 def case(old, new):
@@ -21,22 +28,14 @@ def case(old, new):
 
 
 CASES = {
-    "tokens on, with a preflight's route": case(replace(PLAIN, cors=SITES), ASKED),
-    "another issuer, fewer scopes": case(
-        ASKED, replace(ASKED, jwt=replace(TOKENS, issuer="https://o.example/", scopes=("see",)))
-    ),
-    "tokens off": case(ASKED, PLAIN),
-    "tokens instead of signatures, limits of routes off": case(replace(LIMITED, auth="iam"), replace(ASKED, cors=None)),
-    "rules for other sites on": case(PLAIN, replace(PLAIN, cors=SITES)),
-    "other rules for other sites": case(replace(PLAIN, cors=SITES), replace(PLAIN, cors=replace(SITES, max_age_s=5))),
-    "limits of routes on, with tokens": case(PLAIN, replace(LIMITED, auth="jwt", jwt=TOKENS)),
-    "other limits of routes": case(LIMITED, replace(LIMITED, routes={"predict": Limit(rate_per_s=9.0, burst=5)})),
-    "limits of routes off": case(LIMITED, PLAIN),
-    "access log on": case(PLAIN, replace(PLAIN, access_log=True)),
-    "access log off": case(replace(PLAIN, access_log=True), PLAIN),
-    "a URL's rules on": case(Api(type="url"), SITED),
-    "a URL's other rules": case(SITED, replace(SITED, cors=replace(SITES, origins=("*",)))),
-    "a URL's rules off": case(SITED, Api(type="url")),
+    "tokens, other sites, limits of routes and a log on": case(PLAIN, ALL),
+    "another issuer, other scopes, sites and limits": case(ALL, CHANGED),
+    "all of it off": case(CHANGED, PLAIN),
+    "tokens instead of signatures": case(Api(auth="iam", routes=LIMITS), replace(ALL, access_log=False)),
+    "signatures instead of tokens": case(ALL, Api(auth="iam", cors=SITES)),
+    "a URL's other sites on": case(PLAIN_URL, replace(PLAIN_URL, cors=SITES)),
+    "a URL's other sites changed": case(replace(PLAIN_URL, cors=SITES), replace(PLAIN_URL, cors=OTHERS)),
+    "a URL's other sites off": case(replace(PLAIN_URL, cors=SITES), PLAIN_URL),
 }
 _STORIES = [
     (name, kind, service)
@@ -51,5 +50,5 @@ def test_a_push_that_dies_on_a_setting_changes_nothing_for_callers_and_the_next_
     accounts, name, kind, service
 ):
     assert any(call.startswith(f"{service}.") for call in undisturbed(accounts, CASES[name]).calls)
-    problems = story(accounts, CASES[name], kind, service)
+    problems = story(accounts, CASES[name], kind, service, only="(?!Get)")
     assert not problems, "\n".join(problems)

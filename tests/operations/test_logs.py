@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from thampi.aws import access_log
 from thampi.errors import CloudError, ConfigError
 from thampi.operations import logs
 
@@ -46,6 +47,25 @@ def test_each_line_is_told_with_its_time_in_utc(stand, written):
 
 def test_only_what_failed_is_told_when_asked(stand, written):
     assert told(stand, errors=True) == [line for line, failed in LINES.items() if failed]
+
+
+def test_the_gateway_s_lines_are_told_when_asked_and_of_those_what_failed(stand):
+    line = access_log.format_rest().replace("$context.", "")
+    lines = [line.replace('"status":"status"', f'"status":"{status}"') for status in (200, 429, 502)]
+    group = "/aws/apigateway/thampi-scale-staging"
+    stand.clients["logs"].create_log_group(logGroupName=group)
+    stand.clients["logs"].create_log_stream(logGroupName=group, logStreamName="a")
+    at = int(time.time() - 9) * 1000
+    events = [{"timestamp": at + number, "message": each} for number, each in enumerate(lines)]
+    stand.clients["logs"].put_log_events(logGroupName=group, logStreamName="a", logEvents=events)
+    assert told(stand, access=True) == lines
+    assert told(stand, access=True, errors=True) == lines[2:]
+
+
+def test_where_there_is_no_access_log_it_is_said_how_to_get_one(stand, written):
+    with pytest.raises(CloudError, match="scale has no access log in stage staging") as refused:
+        told(stand, access=True)
+    assert refused.value.hint == "access_log = true under [stages.staging.api], and thampi push staging"
 
 
 @pytest.mark.parametrize(("since", "later_s"), [("30s", 0), ("2m", 90), ("1h", 3570), ("1d", 86370)])

@@ -66,6 +66,15 @@ def test_a_change_of_cors_makes_no_release_where_what_stands_in_front_sees_to_it
     assert stand.live()["Version"] == "1"
 
 
+def test_of_a_rest_api_the_function_sees_to_cors_and_a_change_of_it_is_a_release(stand):
+    for number, max_age_s in enumerate((600, 5), 1):
+        stand.push(replace(stand.stage, api=Api(type="rest", cors=replace(CORS, max_age_s=max_age_s))))
+        assert json.loads(variables(stand)["THAMPI_CORS"])["max_age_s"] == max_age_s
+        assert stand.live()["Version"] == str(number)
+    stand.push(replace(stand.stage, api=Api(type="rest")))
+    assert "THAMPI_CORS" not in variables(stand)
+
+
 def test_kept_answers_are_switched_on_changed_and_off_by_a_release_each(stand):
     stand.push(stand.stage)
     for cache, wanted in (

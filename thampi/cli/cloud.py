@@ -190,6 +190,8 @@ def _tell_push(stage: Any, where: Any, done: Any, *, as_json: bool, dry_run: boo
         )
     if stage.api.auth == "none" and not dry_run:
         terminal.say('anybody who knows the URL can call it (auth = "none"); auth = "iam" lets only AWS identities in')
+    if stage.api.auth == "api_key" and not dry_run:
+        terminal.say(f"who has a key can call it, as the header x-api-key: thampi keys {stage.stage} create LABEL")
     if domain_url:
         terminal.say(f"under its domain: {domain_url}")
     if done.url:
@@ -240,12 +242,13 @@ def predict(stage: str, data: str, direct: bool) -> None:
 @click.option("--since", default="10m", show_default=True, help="10m, 2h, 1d, or a date.")
 @click.option("--follow", is_flag=True, help="Go on as lines come.")
 @click.option("--errors", is_flag=True, help="Only what failed.")
-def logs(stage: str, since: str, follow: bool, errors: bool) -> None:
+@click.option("--access", is_flag=True, help="What the gateway wrote of each request (access_log = true).")
+def logs(stage: str, since: str, follow: bool, errors: bool, access: bool) -> None:
     """Show what the function of a stage wrote."""
     from thampi.operations import logs as operation
 
     settings = load_stage(stage)
-    for line in operation.read(settings, _place(settings), since=since, follow=follow, errors=errors):
+    for line in operation.read(settings, _place(settings), since=since, follow=follow, errors=errors, access=access):
         terminal.result(line)
 
 

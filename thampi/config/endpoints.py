@@ -102,6 +102,11 @@ def can_be(api: Api, kind: str) -> bool:
     return not any(kind in LACKS.get(name, {}) for name in _told(told))
 
 
+def lets_in(kind: str, auth: str) -> bool:
+    """Say whether a type can tell those apart whom it is to let in."""
+    return kind not in LACKS.get(f'auth = "{auth}"', {})
+
+
 def told_bytes(api: Written) -> int:
     """Return how much of the function's environment tells the handler of the pages of other sites.
 

@@ -33,7 +33,7 @@ _NO_ENGINE, _PORT_TAKEN = 3, 4
 # Lambda's: ECS, EKS and RDS would, with the rights of root, for every program that can connect.
 _SERVICES = (
     "acm,apigateway,dynamodb,ecr,events,iam,kafka,kinesis,kms,lambda,logs,monitoring,resource-groups,"
-    "s3,scheduler,secretsmanager,sns,sqs,ssm,states,sts,tagging"
+    "s3,scheduler,secretsmanager,sns,sqs,ssm,states,sts,tagging,wafv2"
 )
 
 # What the process needs of the user's environment; all else, AWS's own variables and proxies above all, stays out.

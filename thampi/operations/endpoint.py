@@ -14,9 +14,10 @@ from thampi.aws import access_log, cors, function_url, gateway, release
 from thampi.aws.addresses import Target
 from thampi.aws.ensured import Ensured
 from thampi.aws.rest import api as rest_api
+from thampi.aws.rest import mocks
 from thampi.aws.rest.wanted import Cors, Limit, Plan, Rest
 from thampi.aws.session import Aws
-from thampi.config import Stage
+from thampi.config import Stage, endpoints
 from thampi.errors import ConfigError
 from thampi.operations import checked, example
 from thampi.operations.place import Place
@@ -66,8 +67,6 @@ class Kind(Protocol):
 
 KINDS: Mapping[str, Kind] = {"http": gateway, "rest": rest_api, "url": function_url}
 _SAID = {"http": "an HTTP API", "rest": "a REST API", "url": "a function URL"}
-# Whom each type can tell apart; what it can't is let nobody in who doesn't sign, as long as it stands.
-_AUTHS = {"http": ("none", "iam", "jwt"), "rest": ("none", "iam", "api_key"), "url": ("none", "iam")}
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,8 @@ def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
     kind, api = kind or stage.api.type, stage.api
     tags = {**stage.tags, **names.tags(stage.name, stage.stage)}
     target = release.arn(place.aws, names.function(stage.name, stage.stage))
-    auth = api.auth if api.auth in _AUTHS[kind] else "iam"
+    # Whom a type can't tell apart it lets in only when they sign, as long as it stands.
+    auth = api.auth if endpoints.lets_in(kind, api.auth) else "iam"
     if kind == "url":
         return function_url.FunctionUrl(stage.name, stage.stage, auth, cors=_cors(api))
     if kind == "rest":
@@ -109,12 +109,12 @@ def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
             target=None if api.mock else target,
             auth=auth,
             limit=_limit(api.limit),
-            routes={route: _limit(limit) for route, limit in api.routes.items()},
+            routes={route: _limit(each) for route, each in api.routes.items() if not api.mock or route in mocks.ROUTES},
             plan=Plan(**asdict(api.plan)) if auth == "api_key" else None,
             cors=Cors(**asdict(api.cors)) if api.cors else None,
             validation=checked.schema(stage),
             mock=example.answer(stage) if api.mock else None,
-            cache_ttl_s=api.cache_ttl_s,
+            cache_ttl_s=None if api.mock else api.cache_ttl_s,  # nobody is spared anything then
             waf_acl_arn=api.waf_acl_arn,
             access_log_arn=access_log.destination(place.aws, stage.name, stage.stage) if api.access_log else None,
             tracing=api.tracing,

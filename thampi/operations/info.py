@@ -29,6 +29,7 @@ def info(stage: Stage, place: Place) -> dict[str, Any]:
             "auth": standing.auth,
             "account": aws.account,
             "region": aws.region,
+            **_domains(stage, place, standing),
         }
     if live is None or standing is None:
         raise CloudError(

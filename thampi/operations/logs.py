@@ -1,4 +1,4 @@
-"""thampi logs: what a stage's function wrote."""
+"""thampi logs: what a stage's function wrote, or its gateway of each request."""
 
 import re
 import time
@@ -13,6 +13,8 @@ from thampi.operations.place import Place
 
 # What a failure looks like in a log: ours, the interface client's, Lambda's own, and the journal of an answer 5xx.
 _ERROR = re.compile(r'ERROR|Traceback|Task timed out|Runtime\.\w+|signal: killed|"status_5xx":\s*1')
+# Of the gateway's lines: an answer 5xx, by whomever.
+_ERROR_OF_ACCESS = re.compile(r'"status":"5\d\d"')
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -23,19 +25,25 @@ def read(
     since: str,
     follow: bool,
     errors: bool,
+    access: bool = False,
     stop: Callable[[], bool] = lambda: False,
     now: Callable[[], float] = time.time,
 ) -> Iterator[str]:
     """Yield the lines since a time (`10m`, `2h`, `1d`, or a date), and with `follow` those to come.
 
-    Raises CloudError when the stage has no log yet, ConfigError when `since` is no time.
+    With `access` they are the gateway's, one for each request, also when the setting was switched off since.
+    Raises CloudError when the stage has no such log, ConfigError when `since` is no time.
     """
     since_ms = _since_ms(since, now())
-    group = names.log_group(stage.name, stage.stage)
-    if logs.read(place.aws, stage.name, stage.stage) is None:
-        raise CloudError(f"{stage.name} has no log in stage {stage.stage}", hint=f"thampi push {stage.stage}")
+    group = (names.access_log_group if access else names.log_group)(stage.name, stage.stage)
+    if logs.find(place.aws, group) is None:
+        what, cure = (
+            ("access log", f"access_log = true under [stages.{stage.stage}.api], and ") if access else ("log", "")
+        )
+        raise CloudError(f"{stage.name} has no {what} in stage {stage.stage}", hint=f"{cure}thampi push {stage.stage}")
+    failed = _ERROR_OF_ACCESS if access else _ERROR
     for line in logs.events(place.aws, group, since_ms=since_ms, follow=follow, stop=stop):
-        if not errors or _ERROR.search(line.message):
+        if not errors or failed.search(line.message):
             yield f"{datetime.fromtimestamp(line.time_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}Z {line.message.rstrip()}"
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
 from moto.apigateway.models import apigateway_backends
 
 from tests.aws import strict_rest
@@ -231,6 +232,14 @@ def test_what_was_written_and_never_served_is_seen_and_served(aws, meddler):
     assert rest.differences(read(aws), OPEN) == ()
     assert [line.partition(":")[0] for line in rest.ensure(aws, STRICT).changes] == ["auth", "rate_per_s", "burst"]
     assert served(aws) == expected(STRICT)
+    browsed = replace(STRICT, cors=ONE_SITE)
+    meddler.before = lambda call: (_ for _ in ()).throw(Death(call)) if call == "CreateDeployment" else None
+    with pytest.raises(Death):
+        rest.ensure(aws, browsed)
+    meddler.stop()
+    (line,) = rest.ensure(aws, browsed).changes
+    assert line.startswith("deployed: ")
+    assert served(aws) == expected(browsed)
 
 
 # ------------------------------------------------------------------------------------------ faults, doubles, others
@@ -257,6 +266,23 @@ def test_lost_answers_make_nothing_twice(aws, lossy):
     (api,) = aws.client("apigateway").get_rest_apis()["items"]
     assert (api["id"], len(deployments(aws))) == (made.value.api_id, 1)
     assert rest.differences(read(aws), replace(KEYS, cors=ONE_SITE)) == ()
+    rest.ensure(aws, STRICT)
+    assert (served(aws), len(deployments(aws))) == (expected(STRICT), 1)
+
+
+def test_an_api_whose_creation_was_not_heard_of_is_found_again(aws, calls):
+    lost = []
+
+    def lose(request, **_):
+        if not lost:
+            lost.append(request)
+            raise ConnectionClosedError(endpoint_url=request.url)
+
+    # After moto's own handler: what was asked for is done.
+    aws.session.events.register_last("before-send.api-gateway.CreateRestApi", lose)
+    rest.ensure(aws, OPEN)
+    assert (len(lost), calls.count("CreateRestApi"), served(aws)) == (1, 1, expected(OPEN))
+    assert len(aws.client("apigateway").get_rest_apis()["items"]) == 1
 
 
 def test_of_doubles_the_one_that_works_stays(aws):

@@ -48,8 +48,16 @@ def as_wanted(aws, wanted):
     return stage_settings.read(staged(aws)) == stage_settings.make(wanted)
 
 
-@pytest.mark.parametrize("before", [None, OPEN, *SETTINGS.values()], ids=["nothing", "none", *SETTINGS])
-@pytest.mark.parametrize("wanted", [OPEN, *SETTINGS.values()], ids=["none", *SETTINGS])
+@pytest.mark.parametrize(
+    ("before", "wanted"),
+    [
+        (None, ALL),
+        *((OPEN, wanted) for wanted in SETTINGS.values()),
+        *((before, OPEN) for before in SETTINGS.values()),
+        *((ALL, wanted) for wanted in SETTINGS.values()),
+    ],
+    ids=["made", *(f"{name} on" for name in SETTINGS), *(f"{name} off" for name in SETTINGS), *SETTINGS],
+)
 def test_settings_come_change_and_go(aws, calls, before, wanted):
     if before is not None:
         rest.ensure(aws, before)
@@ -77,7 +85,7 @@ def test_where_only_a_setting_changes_nothing_is_deployed(aws, calls):
     assert [call for call in calls if call not in READS] == ["UpdateStage"]
 
 
-@pytest.mark.parametrize("wanted", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("wanted", [THROTTLED, ALL], ids=["throttled", "all"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_run_that_dies_between_the_stage_and_its_settings_is_finished_by_the_next(aws, meddler, moment, wanted):
     def die(operation):

@@ -7,6 +7,7 @@ from thampi.aws import release
 from thampi.aws.addresses import Target
 from thampi.aws.domains import Api
 from thampi.aws.ensured import Ensured
+from thampi.aws.execute_api import source_arn
 from thampi.aws.gateway.ensuring import ensure, remove
 from thampi.aws.gateway.parts import (
     BURST,
@@ -20,7 +21,7 @@ from thampi.aws.gateway.parts import (
     differences,
     route_keys,
 )
-from thampi.aws.gateway.reading import arn, read, read_url, source_arn, url
+from thampi.aws.gateway.reading import arn, read, read_url, url
 from thampi.aws.gateway.tightening import tighten
 from thampi.aws.session import Aws
 

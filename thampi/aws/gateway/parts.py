@@ -36,7 +36,7 @@ class Limit:
         return Limit(endpoint.rate_per_s, endpoint.burst)
 
     def __str__(self) -> str:
-        return f"{self.rate_per_s}/s, burst {self.burst}"
+        return f"{self.rate_per_s or 0:g}/s, burst {self.burst or 0}"
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _settings(endpoint: Endpoint) -> Iterator[tuple[str, object]]:
         yield key, getattr(endpoint, key)
     if endpoint.jwt:
         yield from {f"jwt.{key}": value for key, value in vars(endpoint.jwt).items()}.items()
-    yield from {f"limit of {key}": str(limit) for key, limit in endpoint.limits.items()}.items()
+    yield from {f"limit of {key}": limit for key, limit in endpoint.limits.items()}.items()
     if endpoint.access_log:
         yield from {"access_log": endpoint.access_log.destination, "its form": endpoint.access_log.format}.items()
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from thampi import names
-from thampi.aws import cors, release
+from thampi.aws import cors, execute_api, release
 from thampi.aws.gateway.parts import (
     AUTH,
     EVERYTHING,
@@ -26,11 +26,6 @@ from thampi.aws.session import Aws, doing
 
 Said = Mapping[str, Any]
 
-_LOCAL = "local"  # the stage that lives on this machine
-
-# From botocore's partitions.json; all others end in amazonaws.com.
-_SUFFIXES = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}
-
 
 def read(aws: Aws, project: str, stage: str) -> Found | None:
     """Find the API of a stage by its name and tags; of several, the oldest of those that work is the one in use.
@@ -50,29 +45,17 @@ def read_url(aws: Aws, project: str, stage: str) -> str | None:
     """Find the URL of a stage with one call; None when there is no API, or more than one."""
     with doing(f"reading the API {names.api(project, stage)}"):
         apis = _ours(aws, project, stage)
-    return _url(aws, str(apis[0]["ApiId"]), project, stage) if len(apis) == 1 else None
+    return execute_api.url(aws, str(apis[0]["ApiId"]), project, stage) if len(apis) == 1 else None
 
 
 def url(aws: Aws, found: Found) -> str:
     """Return where predictions are asked for."""
-    return _url(aws, found.api_id, found.endpoint.project, found.endpoint.stage)
-
-
-def source_arn(aws: Aws, api_id: str) -> str:
-    """Return the ARN by which Lambda knows all calls of this API: one permission for every stage and route."""
-    return aws.arn("execute-api", f"{api_id}/*/*")
+    return execute_api.url(aws, found.api_id, found.endpoint.project, found.endpoint.stage)
 
 
 def arn(aws: Aws, api_id: str) -> str:
     """Return the ARN by which the API is tagged."""
     return aws.arn("apigateway", f"/apis/{api_id}", account=False)
-
-
-def _url(aws: Aws, api_id: str, project: str, stage: str) -> str:
-    path = f"{stage}/{project}/predict"
-    if aws.endpoint_url is not None and stage == _LOCAL:
-        return f"{aws.endpoint_url.rstrip('/')}/_aws/execute-api/{api_id}/{path}"
-    return f"https://{api_id}.execute-api.{aws.region}.{_SUFFIXES.get(aws.partition, 'amazonaws.com')}/{path}"
 
 
 def _ours(aws: Aws, project: str, stage: str) -> list[dict[str, Any]]:

@@ -7,10 +7,11 @@ whom it lets in, what it answers and how much it lets through change in the same
 from collections.abc import Sequence
 
 from thampi import names
-from thampi.aws import release
+from thampi.aws import execute_api, release
 from thampi.aws.addresses import Target
 from thampi.aws.domains import Api
 from thampi.aws.ensured import Ensured
+from thampi.aws.execute_api import source_arn
 from thampi.aws.rest import account, ensuring, stage_settings, web_acl
 from thampi.aws.rest import found as finding
 from thampi.aws.rest.ensuring import ensure, remove
@@ -40,17 +41,12 @@ __all__ = [
 
 PERMISSION = "thampi-rest"  # how the id of the statement begins that lets the API call what is live
 
-_LOCAL = "local"  # the stage that lives on this machine
-
-# From botocore's partitions.json; all others end in amazonaws.com.
-_SUFFIXES = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}
-
 
 def read_url(aws: Aws, project: str, stage: str) -> str | None:
     """Find the URL of a stage with one call; None when there is no API, or more than one."""
     with doing(f"reading the REST API {names.api(project, stage)}"):
         apis = finding.ours(aws, project, stage)
-    return _url(aws, str(apis[0]["id"]), project, stage) if len(apis) == 1 else None
+    return execute_api.url(aws, str(apis[0]["id"]), project, stage) if len(apis) == 1 else None
 
 
 def differences(found: Found, wanted: Rest) -> tuple[str, ...]:
@@ -95,21 +91,9 @@ def name(found: Found) -> str:
 
 def url(aws: Aws, found: Found) -> str:
     """Return where predictions are asked for."""
-    return _url(aws, found.api_id, found.endpoint.project, found.endpoint.stage)
+    return execute_api.url(aws, found.api_id, found.endpoint.project, found.endpoint.stage)
 
 
 def target(aws: Aws, found: Found) -> Target:
     """Return what a domain of one's own may lead to."""
     return Target(Api(found.api_id, found.endpoint.stage), finding.arn(aws, found.api_id), found.tags)
-
-
-def source_arn(aws: Aws, api_id: str) -> str:
-    """Return the ARN by which Lambda knows all calls of this API: one permission for every stage, method and path."""
-    return aws.arn("execute-api", f"{api_id}/*/*")
-
-
-def _url(aws: Aws, api_id: str, project: str, stage: str) -> str:
-    path = f"{stage}/{project}/predict"
-    if aws.endpoint_url is not None and stage == _LOCAL:
-        return f"{aws.endpoint_url.rstrip('/')}/_aws/execute-api/{api_id}/{path}"
-    return f"https://{api_id}.execute-api.{aws.region}.{_SUFFIXES.get(aws.partition, 'amazonaws.com')}/{path}"

@@ -13,6 +13,7 @@ from thampi.aws.rest import tree
 from thampi.aws.rest.tree import ANY, OPTIONS, Answer, Integration, Method, Place, Tree
 from thampi.aws.rest.wanted import Cors, Rest
 
+ROUTES = ("predict", "about", "ping")  # that an example has
 LARGEST = 300_000  # characters of a template: AWS takes 300 KB
 _REQUEST_ID = "$context.requestId"
 

@@ -186,8 +186,7 @@ def parent(path: str) -> str:
 
 
 def _method(said: Mapping[str, Any]) -> Method:
-    # What plays AWS locally keeps what was patched as text.
-    asked = (str(said.get("authorizationType")), str(said.get("apiKeyRequired", False)).lower() == "true")
+    asked = (str(said.get("authorizationType")), bool(said.get("apiKeyRequired")))
     auth = next((auth for auth, known in AUTH.items() if known == asked), " ".join(map(str, asked)))
     validator_id = said.get("requestValidatorId") or ""
     model = (said.get("requestModels") or {}).get(JSON) if validator_id else None
