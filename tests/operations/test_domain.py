@@ -142,6 +142,17 @@ def test_a_new_model_asks_nothing_of_the_domain(stand):
     assert stand.answers() == "model-3"
 
 
+def test_a_new_model_and_a_change_of_the_domain_come_with_one_push(stand):
+    stand.push()
+    stage = with_domain(stand, IRIS, model_dir=stand.models[1])
+    stand.push(stage)
+    assert leads(stand) == {"models.example.com/iris": api_id(stand)}
+    stand.push(replace(stage, model_dir=stand.models[0], api=Api(domain=replace(IRIS, certificate_arn=OTHER))))
+    (found,) = stand.clients["apigatewayv2"].get_domain_names()["Items"]
+    assert found["DomainNameConfigurations"][0]["CertificateArn"] == OTHER
+    assert stand.answers() == "model-2"
+
+
 def test_where_no_domain_was_ever_set_nothing_is_asked_of_domains(stand):
     stand.push()
     stand.push(with_domain(stand, None, tags={"team": "ml"}))
@@ -284,6 +295,14 @@ def test_a_type_that_can_have_no_domain_takes_it_away_before_the_endpoint_that_i
     assert (leads(stand), names_of(stand), apis(stand)) == ({}, [], {})
 
 
+def test_another_type_under_another_address_leaves_nothing_of_the_old_one(stand):
+    stand.push(with_domain(stand, IRIS))
+    stage = with_domain(stand, replace(IRIS, path="v2"), "rest")
+    stand.push(stage, replace_endpoint=True)
+    assert leads(stand) == {"models.example.com/v2": api_id(stand)}
+    assert not stand.push(stage).changed
+
+
 def test_back_to_the_old_type_the_address_comes_back(stand):
     """Where the run died with the address moved, and somebody changed their mind."""
     stand.push(with_domain(stand, IRIS, "http"))
@@ -391,6 +410,24 @@ def test_a_path_that_leads_to_another_api_is_somebody_elses(stand, first):
     assert no.hint == "set another path in stages.staging.api.domain, or remove that mapping first"
     stand.push(with_domain(stand, replace(IRIS, path="v2")))
     assert leads(stand)["models.example.com/iris"] == theirs
+
+
+def test_a_path_that_others_take_while_a_push_goes_on_is_not_taken_from_them(stand):
+    stand.push()
+    theirs = []
+
+    def take(call):
+        if call == "lambda.UpdateAlias" and not theirs:
+            somebody_elses(stand)
+            theirs.append(another_api(stand))
+            stand.clients["apigatewayv2"].create_api_mapping(
+                DomainName=IRIS.name, ApiId=theirs[0], Stage="staging", ApiMappingKey="iris"
+            )
+
+    stand.before = take
+    with pytest.raises(ConfigError, match="leads to another API already"):
+        stand.push(with_domain(stand, IRIS))
+    assert leads(stand) == {"models.example.com/iris": theirs[0]}
 
 
 def test_a_path_of_another_stage_is_not_taken(stand):
