@@ -78,6 +78,13 @@ def test_neither_the_value_nor_what_has_it_shows_it_by_accident(stand):
     assert made.as_json()["value"] == made.value
 
 
+@pytest.mark.parametrize("api", [OPEN, Api()])
+def test_no_key_and_no_plan_is_made_where_nobody_is_asked_for_one(stand, api):
+    with pytest.raises(ConfigError, match="API key"):
+        keys.create(with_api(stand, api), stand.place, "anna")
+    assert stand.calls == []
+
+
 def test_two_keys_of_one_label_are_revoked_together(stand):
     stage = with_api(stand)
     keys.create(stage, stand.place, "anna")
