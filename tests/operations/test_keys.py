@@ -78,6 +78,13 @@ def test_neither_the_value_nor_what_has_it_shows_it_by_accident(stand):
     assert made.as_json()["value"] == made.value
 
 
+@pytest.mark.parametrize("api", [OPEN, Api()])
+def test_no_key_and_no_plan_is_made_where_nobody_is_asked_for_one(stand, api):
+    with pytest.raises(ConfigError, match="API key"):
+        keys.create(with_api(stand, api), stand.place, "anna")
+    assert stand.calls == []
+
+
 def test_two_keys_of_one_label_are_revoked_together(stand):
     stage = with_api(stand)
     keys.create(stage, stand.place, "anna")
@@ -127,7 +134,9 @@ def test_an_api_of_another_type_takes_its_place_and_keys_and_plan_stay_detached(
     stage = with_api(stand)
     stand.push(stage)
     keys.create(stage, stand.place, "anna")
+    stand.calls.clear()
     stand.push(with_api(stand, Api()), replace_endpoint=True)
+    assert stand.calls.index("apigateway.UpdateUsagePlan") < stand.calls.index("apigateway.DeleteRestApi")
     assert held(stand) == ([], [f"{NAME}-anna"])
     stand.push(stage, replace_endpoint=True)
     assert held(stand) == (["staging"], [f"{NAME}-anna"])
