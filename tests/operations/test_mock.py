@@ -53,6 +53,21 @@ def test_a_second_push_only_reads(accounts):
         assert not [each for each in stand.calls if not each.split(".")[1].startswith(("Get", "List", "Head"))]
 
 
+def test_the_log_of_its_requests_is_there_before_it_and_goes_with_it(accounts):
+    with accounts.account() as stand:
+        role = {"op": "replace", "path": "/cloudwatchRoleArn", "value": "arn:aws:iam::123456789012:role/logs"}
+        stand.clients["apigateway"].update_account(patchOperations=[role])
+        stage = mocked(stand, access_log=True)
+        assert ("access log", "created") in [(row.thing, row.action) for row in mock.looked_at(stage, stand.place).rows]
+        stand.calls.clear()
+        stand.push(stage)
+        assert stand.calls.index("logs.CreateLogGroup") < stand.calls.index("apigateway.CreateStage")
+        assert list(stand.snapshot()["log groups"]) == ["/aws/apigateway/thampi-scale-staging"]
+        assert not stand.push(stage).changed
+        destroy.destroy(stage, stand.place, who="me")
+        assert not stand.snapshot()["log groups"]
+
+
 def test_a_dry_run_says_what_would_be_and_changes_nothing(accounts):
     with accounts.account() as stand:
         before = stand.snapshot()

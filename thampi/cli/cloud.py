@@ -165,6 +165,14 @@ def _adopted(origin: str, stage: Any, where: Any) -> Any:
     return adopt.live_of(other, there, stage, where, say=terminal.say)
 
 
+# What keeps others out, by the type of the endpoint.
+_CLOSED = {
+    "http": 'auth = "iam" lets only AWS identities in, "jwt" who brings a token',
+    "rest": 'auth = "iam" lets only AWS identities in, "api_key" who has a key',
+    "url": 'auth = "iam" lets only AWS identities in',
+}
+
+
 def _tell_push(stage: Any, where: Any, done: Any, *, as_json: bool, dry_run: bool) -> None:
     from thampi.operations import domain
 
@@ -189,7 +197,7 @@ def _tell_push(stage: Any, where: Any, done: Any, *, as_json: bool, dry_run: boo
             [(row.thing, row.name, _action(row.action, would), "\n".join(row.changes)) for row in done.rows],
         )
     if stage.api.auth == "none" and not dry_run:
-        terminal.say('anybody who knows the URL can call it (auth = "none"); auth = "iam" lets only AWS identities in')
+        terminal.say(f'anybody who knows the URL can call it (auth = "none"); {_CLOSED[stage.api.type]}')
     if stage.api.auth == "api_key" and not dry_run:
         terminal.say(f"who has a key can call it, as the header x-api-key: thampi keys {stage.stage} create LABEL")
     if domain_url:

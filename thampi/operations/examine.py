@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from thampi import names
-from thampi.aws import access_log, buckets, function, logs, registry, release, role, store
+from thampi.aws import buckets, function, logs, registry, release, role, store
 from thampi.config import Stage
 from thampi.errors import BundleError
-from thampi.operations import desired, domain, endpoint, ground, provisioning, sharing, validation, warmth
+from thampi.operations import access_log, desired, domain, endpoint, ground, provisioning, sharing, validation, warmth
 from thampi.operations.place import Place
 from thampi.runtime.bundle import About
 
@@ -199,10 +199,7 @@ def _examine_ground(stage: Stage, place: Place) -> list[Row]:
             registry.changes(repository, wanted_repository) if repository else (),
         ),
     ]
-    if (wanted_log := desired.access_log_group(stage)) is not None:
-        written = access_log.read(aws, stage.name, stage.stage)
-        lines = logs.changes(written, wanted_log) if written else ()
-        rows.append(_row("access log", wanted_log.name, written, lines))
+    rows += [Row(*each) for each in access_log.examine(stage, place)]
     if wanted_role is not None:
         found = role.read(aws, stage.name, stage.stage)
         rows.append(_row("role", wanted_role.name, found, role.changes(found, wanted_role) if found else ()))

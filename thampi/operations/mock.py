@@ -14,7 +14,7 @@ from thampi.aws import buckets, lock, release
 from thampi.aws.rest import mocks
 from thampi.config import Stage
 from thampi.errors import ConfigError
-from thampi.operations import desired, domain, endpoint, examine, example, ground, replacement
+from thampi.operations import access_log, desired, domain, endpoint, examine, example, ground, replacement
 from thampi.operations.place import Place, who
 from thampi.runtime import bundle
 
@@ -51,7 +51,11 @@ def looked_at(stage: Stage, place: Place, *, replace_endpoint: bool = False) -> 
         row = replace(row, action="created")
     elif lines := buckets.changes(bucket):
         row = replace(row, action="changed", changes=lines)
-    rows = (*endpoint.examine(stage, place, stand, ()), *domain.examine(stage, place, stand))
+    rows = (
+        *access_log.examine(stage, place),
+        *endpoint.examine(stage, place, stand, ()),
+        *domain.examine(stage, place, stand),
+    )
     return examine.Pushed(stand.wanted.url if stand.wanted else "", (row, *(examine.Row(*each) for each in rows)))
 
 
@@ -78,12 +82,13 @@ def push(
         others = replacement.begin(stage, place)
         ground.forget(stage, place)
         held.check()
+        written = access_log.ensure(stage, place)
         standing, rows = endpoint.ensure(stage, place)
         rows += replacement.finish(stage, place, standing, others, try_out=try_out, say=say)
     if live is not None:
         say(f"version {live.version} stays, and gets no calls: callers get the example")
     bucket_row = examine.Row("bucket", place.bucket, bucket.action, bucket.changes)
-    return examine.Pushed(standing.url, (bucket_row, *(examine.Row(*each) for each in rows)))
+    return examine.Pushed(standing.url, (bucket_row, *(examine.Row(*each) for each in (*written, *rows))))
 
 
 def _recorded(stage: Stage) -> Any:

@@ -37,6 +37,7 @@ from thampi.aws.ensured import Ensured
 from thampi.config import Stage
 from thampi.errors import CloudError
 from thampi.operations import (
+    access_log,
     cold_start,
     desired,
     endpoint,
@@ -236,9 +237,7 @@ def _ground(stage: Stage, place: Place) -> tuple[examine.Row, ...]:
     wanted_role = ground.role(stage, place)
     group = logs.ensure(place.aws, desired.log_group(stage))
     rows = [examine.Row("log group", group.value.name, group.action, group.changes)]
-    if (wanted_log := desired.access_log_group(stage)) is not None:
-        written = logs.ensure(place.aws, wanted_log)
-        rows.append(examine.Row("access log", written.value.name, written.action, written.changes))
+    rows += [examine.Row(*each) for each in access_log.ensure(stage, place)]
     if wanted_role is not None:
         made = role.ensure(place.aws, wanted_role)
         rows.append(examine.Row("role", made.value.name, made.action, made.changes))
