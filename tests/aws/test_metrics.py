@@ -1,11 +1,12 @@
 """What a version did is asked of the handler's own metrics, and of Lambda's where no handler was left to tell."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from handler import journal
+from handler import journal, settings
 from thampi.aws import metrics
 from thampi.aws.metrics import Measured
 from thampi.errors import CloudError
@@ -72,7 +73,9 @@ def test_what_is_asked_for_is_what_the_handler_writes(aws, answers):
         for query in asked[0]["MetricDataQueries"]
         if query["MetricStat"]["Metric"]["Namespace"] == journal.NAMESPACE
     ]
-    (directive,) = journal._DIRECTIVES
+    lines = []
+    journal.Journal(settings.read({}), lines.append).note("an-id", "predict", 200, 1.0, cold_start=False)
+    (directive,) = json.loads(lines[0])["_aws"]["CloudWatchMetrics"]
     assert {each["MetricName"] for each in ours} == {"requests", "status_5xx", "latency_ms"}
     assert {each["MetricName"] for each in ours} <= {each["Name"] for each in directive["Metrics"]}
     for each in ours:
