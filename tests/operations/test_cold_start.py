@@ -27,6 +27,11 @@ def test_what_lambda_measured_counts_when_it_is_more():
     assert "memory_mb = 576 would do" in hint
 
 
+def test_what_the_emulator_says_without_measuring_does_not_count():
+    (_, hint) = cold_start.told([LINE, REPORT.replace("402", "1024")], 1024)
+    assert "the peak is 310 MB of 1024" in hint
+
+
 def test_a_model_that_is_used_in_its_file_needs_room_though_the_process_never_held_it():
     """Mapped, from an image or a folder: its pages come into memory with the predictions that read them."""
     mapped = json.dumps(json.loads(LINE) | {"fetch_mb": 536.9, "peak_mb": 42}, separators=(",", ":"))

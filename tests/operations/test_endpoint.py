@@ -161,8 +161,10 @@ def test_another_type_that_was_asked_for_is_made_and_tried_and_the_old_one_goes_
 def test_an_open_endpoint_that_will_go_is_closed_before_a_release_that_counts_on_it(stand):
     stand.push()
     stand.calls.clear()
-    stand.push(with_api(stand, SIGNED_URL, model_dir=stand.models[1]), replace_endpoint=True)
+    done = stand.push(with_api(stand, SIGNED_URL, model_dir=stand.models[1]), replace_endpoint=True)
     assert stand.calls.index("apigatewayv2.UpdateRoute") < stand.calls.index("lambda.UpdateAlias")
+    (row,) = [row for row in done.rows if row.thing == "endpoint"]
+    assert row.changes == ("an HTTP API, which goes: auth: none -> iam",)
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,8 @@ def tighten(stage: Stage, place: Place) -> tuple[str, ...]:
     for each in (stand.wanted, *stand.others):
         if each is not None:
             aim = wanted(stage, place, each.type)
-            lines += KINDS[each.type].tighten(place.aws, each.found, aim).changes
+            whose = "" if each is stand.wanted else f"{_SAID[each.type]}, which goes: "
+            lines += [f"{whose}{line}" for line in KINDS[each.type].tighten(place.aws, each.found, aim).changes]
     return tuple(lines)
 
 

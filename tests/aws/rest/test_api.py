@@ -131,7 +131,7 @@ OTHER_TARGET = TARGET.replace("eu-central-1", "eu-west-1")
             OPEN,
             replace(OPEN, cors=ONE_SITE),
             (
-                *(f"OPTIONS {path}: none -> none" for path in sorted(PATHS)),
+                "OPTIONS of 5 paths: none -> none",
                 "DEFAULT_4XX: AWS's own -> https://a.example",
                 "DEFAULT_5XX: AWS's own -> https://a.example",
             ),
@@ -141,7 +141,7 @@ OTHER_TARGET = TARGET.replace("eu-central-1", "eu-west-1")
             replace(OPEN, cors=ONE_SITE),
             OPEN,
             (
-                *(f"OPTIONS {path}: none -> removed" for path in sorted(PATHS)),
+                "OPTIONS of 5 paths: none -> removed",
                 "DEFAULT_4XX: https://a.example -> AWS's own",
                 "DEFAULT_5XX: https://a.example -> AWS's own",
             ),
@@ -150,10 +150,7 @@ OTHER_TARGET = TARGET.replace("eu-central-1", "eu-west-1")
         (
             OPEN,
             replace(OPEN, target=OTHER_TARGET),
-            tuple(
-                f"{method} {path}: answered by another -> the function"
-                for method, path in (*(("ANY", path) for path in PATHS), ("POST", "/iris/predict"))
-            ),
+            ("6 methods: answered by another -> the function",),
             ["PutIntegration"] * 6 + DEPLOY,
         ),
     ],

@@ -8,7 +8,7 @@ under a resource is not looked for beside it.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from thampi.aws.rest.wanted import Rest
 TIMEOUT_MS = 29_000  # the longest that a REST API waits, unless AWS was asked for more
 
 ANY, OPTIONS = "ANY", "OPTIONS"
+_MANY = 3  # methods of which the same is said are counted when they are more, not listed
 JSON = "application/json"
 HEADER = "method.request.header."  # before the name of a header that a method takes
 Place = tuple[str, str]  # path, method
@@ -118,20 +119,23 @@ def read(resources: Iterable[Mapping[str, Any]]) -> Tree:
 
 
 def changes(found: Tree, wanted: Tree) -> tuple[str, ...]:
-    """Say which methods and resources would be made, changed and removed, a line each."""
-    lines = []
-    for path, name in sorted({*found.methods, *wanted.methods}):
-        old, new = found.methods.get((path, name)), wanted.methods.get((path, name))
-        if old is None:
-            lines.append(f"{name} {path}: none -> {new.auth if new else ''}")
-        elif new is None:
-            lines.append(f"{name} {path}: {old.auth} -> removed")
-        elif old != new:
-            lines += [f"{name} {path}: {line}" for line in _differences(old, new)]
+    """Say which methods and resources would be made, changed and removed, a line each; one for what many share."""
+    said: dict[str, list[Place]] = {}
+    for place in sorted({*found.methods, *wanted.methods}):
+        for line in _differences(found.methods.get(place), wanted.methods.get(place)):
+            said.setdefault(line, []).append(place)
     kept = {path for path, _ in {*found.methods, *wanted.methods}}
+    lines = [each for line, places in said.items() for each in _lines(line, places)]
     lines += [f"{path}: none -> made" for path in sorted(wanted.paths - found.paths - kept)]
     lines += [f"{path}: removed" for path in sorted(found.paths - wanted.paths - kept)]
     return tuple(lines)
+
+
+def _lines(line: str, places: Sequence[Place]) -> list[str]:
+    if len(places) <= _MANY:
+        return [f"{name} {path}: {line}" for path, name in places]
+    kinds = {name for _, name in places}
+    return [f"{kinds.pop()} of {len(places)} paths: {line}" if len(kinds) == 1 else f"{len(places)} methods: {line}"]
 
 
 def hardened(found: Tree, wanted: Tree) -> Tree:
@@ -235,7 +239,10 @@ def _answer(said: Mapping[str, Any]) -> Answer | None:
     return found if all(said.get(key) == value for key, value in written.items()) else None
 
 
-def _differences(old: Method, new: Method) -> Iterable[str]:
+def _differences(old: Method | None, new: Method | None) -> Iterable[str]:
+    if old is None or new is None:
+        yield f"{old.auth if old else 'none'} -> {new.auth if new else 'removed'}"
+        return
     if old.auth != new.auth:
         yield f"auth: {old.auth} -> {new.auth}"
     if old.model != new.model:
