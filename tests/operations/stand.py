@@ -129,6 +129,11 @@ class Stand:
             finally:
                 self.undisturbed()
 
+    @property
+    def flip(self) -> int:
+        """Return which of the calls has made a release live: before its trial `live` gets no more than a note."""
+        return self.calls.index("lambda.UpdateAlias", self.calls.index("lambda.Invoke"))
+
     def plan(self, stage: Stage) -> build.Plan:
         """Plan as `thampi push` does."""
         key = stage.model_dir, stage.build

@@ -32,7 +32,7 @@ CASES = {
         "lambda.UpdateAlias", "model-2", "model-3", of(replace(IRIS, name="ml.example.org")), of(IRIS), flips=3
     ),
     "another certificate": Case(
-        "lambda.UpdateAlias", "model-2", "model-3", of(replace(IRIS, certificate_arn=OTHER)), of(IRIS), flips=2
+        "lambda.UpdateAlias", "model-2", "model-3", of(replace(IRIS, certificate_arn=OTHER)), of(IRIS), flips=3
     ),
     "a REST API with the same address": Case(
         "lambda.UpdateAlias", "model-2", "model-3", of(IRIS, "rest"), of(IRIS), flips=3

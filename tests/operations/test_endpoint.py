@@ -79,15 +79,14 @@ def test_a_function_url_is_tightened_before_the_release_and_loosened_after(stand
     stand.push(with_api(stand, URL))
     stand.calls.clear()
     pushed = stand.push(with_api(stand, SIGNED_URL, model_dir=stand.models[1]))
-    first_flip = stand.calls.index("lambda.UpdateAlias")
     assert (
-        stand.calls.index("lambda.UpdateFunctionUrlConfig") < first_flip < stand.calls.index("lambda.RemovePermission")
+        stand.calls.index("lambda.UpdateFunctionUrlConfig") < stand.flip < stand.calls.index("lambda.RemovePermission")
     )
     says = {row.thing: row.changes for row in pushed.rows}
     assert (says["endpoint"], statements(stand)) == (("auth: none -> iam",), [])
     stand.calls.clear()
     stand.push(with_api(stand, URL))
-    calls = [call for call in stand.calls if call in ("lambda.UpdateAlias", "lambda.AddPermission")]
+    calls = [call for call in stand.calls[stand.flip :] if call in ("lambda.UpdateAlias", "lambda.AddPermission")]
     assert calls == ["lambda.UpdateAlias", "lambda.AddPermission", "lambda.AddPermission", "lambda.UpdateAlias"]
 
 
@@ -158,11 +157,50 @@ def test_another_type_that_was_asked_for_is_made_and_tried_and_the_old_one_goes_
     assert not stand.push(stage).changed
 
 
+@pytest.mark.parametrize(("old", "new"), [("iam", "none"), ("none", "iam")])
+def test_old_settings_after_a_run_that_died_do_not_pass_for_laid_with_another_model(stand, old, new):
+    """The endpoint was opened, or closed, by the run that died; what callers get is by the settings that are pushed."""
+    stand.push(with_api(stand, Api(auth=old)))
+
+    def die(call):
+        if call == "apigatewayv2.UpdateRoute":
+            raise Death(call)
+
+    stand.after = die
+    with pytest.raises(Death):
+        stand.push(with_api(stand, Api(auth=new)))
+    stand.undisturbed()
+    stand.push(with_api(stand, Api(auth=old), model_dir=stand.models[1]), force=True)
+    assert endpoint.read(with_api(stand, Api(auth=old)), stand.place).wanted.auth == old
+
+
+def test_settings_alone_are_tightened_before_they_are_loosened(stand):
+    stand.push(with_api(stand, Api(auth="iam")))
+    stand.calls.clear()
+    stand.push(with_api(stand, Api(auth="none", rate_per_s=1.0)))
+    calls = [call for call in stand.calls if call.startswith("apigatewayv2.Update")]
+    assert calls == ["apigatewayv2.UpdateStage", "apigatewayv2.UpdateRoute"]
+
+
+def test_while_the_type_changes_callers_are_told_of_the_old_endpoint_until_the_new_one_answers(stand):
+    old, seen = stand.push().url, []
+
+    def refuse(stage, place):
+        seen.append(predict.reach(stage, place).url)
+        seen.append(predict.reach(stage, place, is_new=True).url)
+        raise CloudError("it does not answer", hint=None)
+
+    with pytest.raises(CloudError):
+        stand.push(with_api(stand, URL), replace_endpoint=True, try_out=refuse)
+    assert seen[0] == old != seen[1]
+    assert predict.reach(with_api(stand, URL), stand.place).url == old
+
+
 def test_an_open_endpoint_that_will_go_is_closed_before_a_release_that_counts_on_it(stand):
     stand.push()
     stand.calls.clear()
     done = stand.push(with_api(stand, SIGNED_URL, model_dir=stand.models[1]), replace_endpoint=True)
-    assert stand.calls.index("apigatewayv2.UpdateRoute") < stand.calls.index("lambda.UpdateAlias")
+    assert stand.calls.index("apigatewayv2.UpdateRoute") < stand.flip
     (row,) = [row for row in done.rows if row.thing == "endpoint"]
     assert row.changes == ("an HTTP API, which goes: auth: none -> iam",)
 

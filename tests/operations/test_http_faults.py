@@ -24,7 +24,7 @@ CHANGED = replace(
 
 def case(old, new):
     """A push of a new model with other settings; `live` is written once for the release, and once for the note."""
-    return Case("lambda.UpdateAlias", "model-2", "model-3", {"api": new}, {"api": old}, flips=2)
+    return Case("lambda.UpdateAlias", "model-2", "model-3", {"api": new}, {"api": old}, flips=3)
 
 
 CASES = {

@@ -27,10 +27,10 @@ class WithKey(Case):
 
 CASES = {
     "first push": WithKey("lambda.AddPermission", None, "model-2", {"api": BOUND}),
-    "keys wanted": WithKey(FLIP, "model-2", "model-3", {"api": BOUND}, {"api": OPEN}, flips=2),
-    "plan changed": WithKey(FLIP, "model-2", "model-3", {"api": OTHER}, {"api": BOUND}, flips=2),
-    "quota off": WithKey(FLIP, "model-2", "model-3", {"api": KEYS}, {"api": BOUND}, flips=2),
-    "keys no longer wanted": WithKey(FLIP, "model-2", "model-3", {"api": OPEN}, {"api": BOUND}, flips=2),
+    "keys wanted": WithKey(FLIP, "model-2", "model-3", {"api": BOUND}, {"api": OPEN}, flips=3),
+    "plan changed": WithKey(FLIP, "model-2", "model-3", {"api": OTHER}, {"api": BOUND}, flips=3),
+    "quota off": WithKey(FLIP, "model-2", "model-3", {"api": KEYS}, {"api": BOUND}, flips=3),
+    "keys no longer wanted": WithKey(FLIP, "model-2", "model-3", {"api": OPEN}, {"api": BOUND}, flips=3),
     "to an HTTP API": WithKey(FLIP, "model-2", "model-3", {"api": Api()}, {"api": BOUND}, flips=3),
 }
 _STORIES = [(name, kind) for name in CASES for kind in ("died before", "died after")]

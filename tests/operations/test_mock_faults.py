@@ -111,13 +111,13 @@ CASES = {
         "lambda.UpdateAlias", "number", "number", {"api": UNCHECKED}, {"api": REST}, flips=2
     ),
     "a model with another signature": Told(
-        "lambda.UpdateAlias", "number", "text", {"api": REST}, {"api": REST}, 2, ("number", "text")
+        "lambda.UpdateAlias", "number", "text", {"api": REST}, {"api": REST}, 3, ("number", "text")
     ),
     "a model without a signature": Told(
-        "lambda.UpdateAlias", "number", "anything", {"api": REST}, {"api": REST}, 2, ("number", "anything")
+        "lambda.UpdateAlias", "number", "anything", {"api": REST}, {"api": REST}, 3, ("number", "anything")
     ),
     "a model that has one at last": Told(
-        "lambda.UpdateAlias", "anything", "text", {"api": REST}, {"api": REST}, 2, ("anything", "text")
+        "lambda.UpdateAlias", "anything", "text", {"api": REST}, {"api": REST}, 3, ("anything", "text")
     ),
 }
 _WRITTEN = (

@@ -31,14 +31,14 @@ CASES = {
             "log_retention_days": 7,
             "keep_warm": "rate(4 minutes)",
         },
-        flips=2,
+        flips=3,
     ),
     "first push to a function URL": Case("lambda.CreateFunctionUrlConfig", None, "model-2", URL),
     "new model, a function URL that wants signatures": Case(
-        "lambda.UpdateAlias", "model-2", "model-3", {"api": Api(type="url", auth="iam")}, URL, flips=2
+        "lambda.UpdateAlias", "model-2", "model-3", {"api": Api(type="url", auth="iam")}, URL, flips=3
     ),
     "new model, a function URL that wants none": Case(
-        "lambda.UpdateAlias", "model-2", "model-3", URL, {"api": Api(type="url", auth="iam")}, flips=2
+        "lambda.UpdateAlias", "model-2", "model-3", URL, {"api": Api(type="url", auth="iam")}, flips=3
     ),
     "new model, from an API to a function URL": Case("lambda.UpdateAlias", "model-2", "model-3", URL, flips=3),
     "new model, from a function URL to an API that wants signatures": Case(

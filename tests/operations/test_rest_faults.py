@@ -14,13 +14,13 @@ URL = {"api": Api(type="url")}
 
 CASES = {
     "first push": Case("lambda.AddPermission", None, "model-2", REST),
-    "signatures wanted": Case("lambda.UpdateAlias", "model-2", "model-3", SIGNED, REST, flips=2),
-    "signatures no longer wanted": Case("lambda.UpdateAlias", "model-2", "model-3", REST, SIGNED, flips=2),
-    "browsers let in": Case("lambda.UpdateAlias", "model-2", "model-3", BROWSED, SIGNED, flips=2),
+    "signatures wanted": Case("lambda.UpdateAlias", "model-2", "model-3", SIGNED, REST, flips=3),
+    "signatures no longer wanted": Case("lambda.UpdateAlias", "model-2", "model-3", REST, SIGNED, flips=3),
+    "browsers let in": Case("lambda.UpdateAlias", "model-2", "model-3", BROWSED, SIGNED, flips=3),
     "browsers of more sites let in": Case(
-        "lambda.UpdateAlias", "model-2", "model-3", BROWSED_BY_MORE, BROWSED, flips=2
+        "lambda.UpdateAlias", "model-2", "model-3", BROWSED_BY_MORE, BROWSED, flips=3
     ),
-    "browsers no longer let in": Case("lambda.UpdateAlias", "model-2", "model-3", SIGNED, BROWSED, flips=2),
+    "browsers no longer let in": Case("lambda.UpdateAlias", "model-2", "model-3", SIGNED, BROWSED, flips=3),
     "from an HTTP API": Case("lambda.UpdateAlias", "model-2", "model-3", REST, HTTP, flips=3),
     "to an HTTP API": Case("lambda.UpdateAlias", "model-2", "model-3", HTTP, REST, flips=3),
     "from a function URL": Case("lambda.UpdateAlias", "model-2", "model-3", SIGNED, URL, flips=3),
@@ -56,6 +56,11 @@ def test_it_ends_in_one_api_with_one_deployment_and_in_nothing_to_do(accounts, n
 _SIGNED, _ANYBODY = ("AWS_IAM", False), ("NONE", False)
 
 
+def _since_the_trial(stand):
+    """Return the calls after a release was tried: from then on `live` is written for it, and not for a note."""
+    return stand.calls[stand.calls.index("lambda.Invoke") :] if "lambda.Invoke" in stand.calls else []
+
+
 @pytest.mark.parametrize(
     ("name", "who", "before_the_release"),
     [
@@ -75,7 +80,7 @@ def test_whom_it_lets_in_changes_in_one_call_on_the_safe_side_of_the_release(acc
         def after(call):
             found = stand.whom_rest_lets_in()
             if not seen or seen[-1][0] != found:
-                seen.append((found, call, "lambda.UpdateAlias" in stand.calls))
+                seen.append((found, call, "lambda.UpdateAlias" in _since_the_trial(stand)))
 
         stand.after = after
         case.push(stand)

@@ -251,7 +251,7 @@ def _hint(kind: type[EndpointError], answer: Answer, told: str) -> str | None:
         return (
             "a REST API says so to who brings no API key, or one that it doesn't know, or no longer, or not yet: "
             "`thampi keys STAGE list` shows those that it knows; a key goes into Client(url, api_key=…), "
-            "THAMPI_API_KEY, or the header x-api-key"
+            "THAMPI_API_KEY, or the header x-api-key. A firewall (api.waf_acl_arn) says the same of what it blocks"
         )
     if kind is UnauthorizedError:
         return (
@@ -262,7 +262,7 @@ def _hint(kind: type[EndpointError], answer: Answer, told: str) -> str | None:
     if kind is QuotaExceededError:
         return "wait for the next period, ask with another key, or raise api.plan.quota and push"
     if kind is ThrottledError:
-        return "ask more slowly, or raise the stage's throttle"
+        return "ask more slowly, or raise api.rate_per_s and burst, of the stage, the route or the plan, and push"
     if told == "model_loading":
         return "the first request after a pause waits for the model: ask again in some seconds"
     if answer.status == 404:

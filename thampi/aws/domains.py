@@ -151,8 +151,17 @@ def remove_unused(aws: Aws, found: Found) -> bool:
     if not found.is_ours or found.mapped:
         return False
     name = found.domain.name
+
+    def delete() -> bool:
+        # Other stages share it, and may have found it in the meantime: what it leads to is looked at right before.
+        now = read(aws, name)
+        if now is None or now.mapped:
+            return now is None
+        aws.client("apigatewayv2").delete_domain_name(DomainName=name)
+        return True
+
     with doing(f"deleting the domain {name}"), absent_is_fine(_ABSENT):
-        _patiently(aws, lambda: aws.client("apigatewayv2").delete_domain_name(DomainName=name))
+        return bool(_patiently(aws, delete))
     return True
 
 

@@ -93,6 +93,16 @@ def wrong_if_empty(values: list[str]) -> str | None:
     return None if values else "should name at least one"
 
 
+def wrong_scope(text: str) -> str | None:
+    """Say what is wrong with the name of a scope; API Gateway takes no longer ones."""
+    return None if len(text) <= 64 else "should be at most 64 letters"
+
+
+def wrong_if_many(values: list[str]) -> str | None:
+    """Say what is wrong with a list of scopes; API Gateway takes no more for a route."""
+    return None if len(values) <= 10 else "should name at most 10"
+
+
 def wrong_rate(number: float) -> str | None:
     """Say what is wrong with a number of requests a second."""
     return None if 0 < number <= 10_000 else "should be more than 0 and at most 10000"

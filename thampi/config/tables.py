@@ -130,7 +130,7 @@ class JwtTable(Table):
 
     issuer: _Issuer
     audience: Annotated[list[_Text], _rule(rules.wrong_if_empty)]
-    scopes: list[_Text] = _ABSENT
+    scopes: Annotated[list[Annotated[_Text, _rule(rules.wrong_scope)]], _rule(rules.wrong_if_many)] = _ABSENT
 
 
 class CorsTable(Table):

@@ -54,13 +54,6 @@ def examine(stage: Stage, place: Place, stand: endpoint.Stand) -> list[endpoint.
     return rows + [_gone(each) for each in _left_over(wanted, targets)]
 
 
-def is_settled(stage: Stage, place: Place, stand: endpoint.Stand) -> bool:
-    """Say whether nothing but the address of the settings is noted at the endpoint."""
-    wanted = stage.api.domain
-    noted = {address for target in _targets(place, stand) for address in target.addresses}
-    return noted == ({_address(wanted)} if wanted else set())
-
-
 def ensure(
     stage: Stage, place: Place, standing: endpoint.Standing, others: Sequence[endpoint.Standing], *, say: Say
 ) -> list[endpoint.Changes]:

@@ -89,8 +89,8 @@ class Stand:
 
     @property
     def in_use(self) -> Standing | None:
-        """Return the one that callers know."""
-        return self.wanted or next(iter(self.others), None)
+        """Return the one that callers know: while the type changes the old one, which goes when the new one answers."""
+        return next(iter(self.others), self.wanted)
 
 
 def wanted(stage: Stage, place: Place, kind: str | None = None) -> Any:
@@ -226,6 +226,12 @@ def tighten(stage: Stage, place: Place) -> tuple[str, ...]:
             whose = "" if each is stand.wanted else f"{_SAID[each.type]}, which goes: "
             lines += [f"{whose}{line}" for line in KINDS[each.type].tighten(place.aws, each.found, aim).changes]
     return tuple(lines)
+
+
+def with_tightened(rows: Sequence[Changes], tightened: tuple[str, ...]) -> list[Changes]:
+    """Tell what `tighten` has changed as a change of the endpoint, which it is; it comes first of the rows."""
+    (thing, name, action, changes), *rest = rows
+    return [(thing, name, "changed" if tightened and action == "left" else action, (*tightened, *changes)), *rest]
 
 
 def answers_itself(standing: Standing | None) -> bool:

@@ -43,16 +43,17 @@ def digest(stage: Stage, place: Place) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def forget(stage: Stage, place: Place) -> None:
-    """Have the next push look at everything, if this run should end before it has made all of a REST API so.
+def forget(stage: Stage, place: Place, live: Live | None) -> Live | None:
+    """Have the next push look at everything, should this run end before it has made all of it so.
 
-    Else the settings from before it would pass for laid, while the API may be as those after it, and check bodies by
-    what another model takes.
+    Before anything around the function is changed: else the settings from before would pass for laid, while the
+    endpoint may be as those after it, closed or open. Returns what is live, as it is noted then.
     """
+    if live is None or live.ground in ("", UNKNOWN) or (is_laid(stage, place, live) and not stage.api.mock):
+        return live
     name = names.function(stage.name, stage.stage)
-    live = release.read_live(place.aws, name) if stage.api.type == "rest" else None
-    if live is not None and live.ground not in ("", UNKNOWN) and (stage.api.mock or not is_laid(stage, place, live)):
-        release.point_live(place.aws, name, live.version, live, share=live.candidate, ground=UNKNOWN)
+    release.point_live(place.aws, name, live.version, live, share=live.candidate, ground=UNKNOWN)
+    return release.read_live(place.aws, name)
 
 
 def role(stage: Stage, place: Place) -> Role | None:

@@ -46,6 +46,7 @@ def looked_at(stage: Stage, place: Place, *, replace_endpoint: bool = False) -> 
     bucket = buckets.read(place.aws, place.bucket)
     stand = endpoint.read(stage, place)
     endpoint.check_replaced(stage, place, stand, replacing=replace_endpoint)
+    endpoint.check(stage, place, stand)
     row = examine.Row("bucket", place.bucket, "left")
     if bucket is None:
         row = replace(row, action="created")
@@ -78,9 +79,8 @@ def push(
     aws, name = place.aws, names.function(stage.name, stage.stage)
     bucket = buckets.ensure(aws, place.bucket, desired.bucket_tags(stage))
     with lock.hold(aws, place.bucket, stage.name, stage.stage, who=who(), force=force) as held:
-        live = release.read_live(aws, name)
-        others = replacement.begin(stage, place)
-        ground.forget(stage, place)
+        live = ground.forget(stage, place, release.read_live(aws, name))
+        others = endpoint.read(stage, place).others
         held.check()
         written = access_log.ensure(stage, place)
         standing, rows = endpoint.ensure(stage, place)

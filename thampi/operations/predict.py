@@ -24,13 +24,14 @@ class Reached:
     timeout_s: float
 
 
-def reach(stage: Stage, place: Place, environ: Mapping[str, str] | None = None) -> Reached:
-    """Find the URL of a stage, and what lets a request in.
+def reach(stage: Stage, place: Place, environ: Mapping[str, str] | None = None, *, is_new: bool = False) -> Reached:
+    """Find the URL of a stage, and what lets a request in; with `is_new` that of the wanted type, while it changes.
 
     What callers are given, a key or a token, may be in `environ`; None: the caller sees to that, or does without.
     Raises CloudError when there is no endpoint or no key, ConfigError when there is no token.
     """
-    found = endpoint.read(stage, place).in_use
+    stand = endpoint.read(stage, place)
+    found = stand.wanted if is_new else stand.in_use
     if found is None:
         raise CloudError(f"{stage.name} has no endpoint in stage {stage.stage}", hint=f"thampi push {stage.stage}")
     if found.auth == "jwt" and environ is not None:

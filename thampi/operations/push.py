@@ -112,7 +112,7 @@ def push(
             lambda _: _ground(stage, place),
         )
         held.check()
-        live = release.read_live(aws, names.function(stage.name, stage.stage))
+        live = ground.forget(stage, place, release.read_live(aws, names.function(stage.name, stage.stage)))
         released, version, trial_ms, tightened = _release(
             stage,
             plan,
@@ -125,8 +125,7 @@ def push(
             canary=canary,
             role_is_new=any(row.thing == "role" and row.action != "left" for row in around),
         )
-        others = replacement.begin(stage, place)
-        ground.forget(stage, place)
+        others = endpoint.read(stage, place).others
         standing, opened = endpoint.ensure(stage, place)
         opened += replacement.finish(stage, place, standing, others, try_out=try_out, say=say)
         ready = _settle(stage, place, live, version, canary)
@@ -140,7 +139,7 @@ def push(
         examine.Row("repository", repository.value.name, repository.action, repository.changes),
         examine.Row("image", plan.model.digest, image.action, image.changes),
         released,
-        *(examine.Row(*each) for each in _with_tightened(opened, tightened)),
+        *(examine.Row(*each) for each in endpoint.with_tightened(opened, tightened)),
         *(examine.Row(*each) for each in warm),
         *ready,
     )
@@ -265,16 +264,17 @@ def _release(
     wanted = examine.wanted_function(stage, plan, place, model.value, image_digest, now)
     differences = function.changes(live.function, wanted) if live else ()
     if live is not None and not differences:
-        tags = function.ensure_tags(aws, wanted)
+        tags, tightened = function.ensure_tags(aws, wanted), _tighten(stage, place, live)
         # A canary that was begun and not ended: all callers get what is live.
         moved = release.point_live(aws, wanted.name, live.version, live)
         action = "changed" if tags else moved.action
-        return examine.Row("release", live.version, action, (*tags, *moved.changes)), live.version, 0, ()
+        return examine.Row("release", live.version, action, (*tags, *moved.changes)), live.version, 0, tightened
     if live is not None and live.candidate and sharing.lines(aws, wanted, live, canary) is not None:
         old = live.candidate[0]
         live, warmed = provisioning.allocate(stage, place, old, live, share=canary, say=say)
+        tightened = _tighten(stage, place, live)
         moved = sharing.flip(aws, wanted.name, old, live, canary, say)
-        return examine.Row("candidate", old, moved.action, (*moved.changes, *warmed)), old, 0, ()
+        return examine.Row("candidate", old, moved.action, (*moved.changes, *warmed)), old, 0, tightened
     function.ensure(aws, wanted)
     description = release.describe(model=plan.about.instance_id, recipe=plan.model.digest, when=now, who=who())
     version = release.publish(aws, wanted, description)
@@ -291,12 +291,8 @@ def _release(
     share = canary if live is not None else None
     live, warmed = provisioning.allocate(stage, place, version.number, live, share=share, say=say)
     check()
-    tightened: tuple[str, ...] = ()
-    note = None
-    if not ground.is_laid(stage, place, live):
-        tightened = endpoint.tighten(stage, place)
-        note = ground.UNKNOWN if stage.api.type == "rest" else None  # what `ground.forget` would do a moment later
-    moved = sharing.flip(aws, wanted.name, version.number, live, canary, say, ground=note)
+    tightened = _tighten(stage, place, live)
+    moved = sharing.flip(aws, wanted.name, version.number, live, canary, say)
     thing = "candidate" if canary is not None and live is not None else "release"
     shares = [line for line in moved.changes if line.startswith("share")]
     return (
@@ -305,6 +301,11 @@ def _release(
         tried.duration_ms,
         tightened,
     )
+
+
+def _tighten(stage: Stage, place: Place, live: release.Live | None) -> tuple[str, ...]:
+    """Make the endpoint as strict as wanted, before anything of it is loosened, and before a release counts on it."""
+    return () if ground.is_laid(stage, place, live) else endpoint.tighten(stage, place)
 
 
 def _settle(
@@ -325,12 +326,6 @@ def _note_ground(stage: Stage, place: Place) -> None:
     if live is not None:
         made = ground.digest(stage, place)
         release.point_live(place.aws, name, live.version, live, share=live.candidate, ground=made)
-
-
-def _with_tightened(opened: list[endpoint.Changes], tightened: tuple[str, ...]) -> list[endpoint.Changes]:
-    """Tell what was tightened before the flip as a change of the endpoint, which it is."""
-    (thing, name, action, changes), *rest = opened
-    return [(thing, name, "changed" if tightened and action == "left" else action, (*tightened, *changes)), *rest]
 
 
 # ----------------------------------------------------------------------------------------------------------- the rest

@@ -23,22 +23,6 @@ _NOTHING_THERE = "Missing Authentication Token"
 _PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)  # until everybody at AWS knows of the new one
 
 
-def begin(stage: Stage, place: Place) -> tuple[endpoint.Standing, ...]:
-    """Return the endpoints of other types, before the new one is made; none is the rule.
-
-    Where there are some, or the domain will lead elsewhere, the note goes that all around the function is as some
-    settings want it: else a run that ended in between, and then the old settings again, would pass for all done while
-    both stand.
-    """
-    stand = endpoint.read(stage, place)
-    moves = bool(stand.others) or not domain.is_settled(stage, place, stand)
-    name = names.function(stage.name, stage.stage)
-    live = release.read_live(place.aws, name) if moves else None
-    if live is not None and live.ground:
-        release.point_live(place.aws, name, live.version, live, share=live.candidate, ground="")
-    return stand.others
-
-
 def finish(
     stage: Stage,
     place: Place,
@@ -70,7 +54,7 @@ def try_out(stage: Stage, place: Place) -> None:
     Where callers have to prove something, a refusal of who pushes is an answer, too: they need no right to call it.
     But for the refusal by which API Gateway means that nothing is there.
     """
-    reached = predict.reach(stage, place)
+    reached = predict.reach(stage, place, is_new=True)
     with contextlib.closing(Asker(reached.url, reached.authorize, timeout_s=reached.timeout_s)) as asker:
         for pause in (*_PAUSES_S, None):
             try:

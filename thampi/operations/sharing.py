@@ -48,17 +48,12 @@ def lines(aws: Aws, wanted: Function, live: Live, canary: float | None) -> tuple
     return () if share == canary / 100 else (f"share of {number}: {100 * share:g} % -> {canary:g} %",)
 
 
-def flip(
-    aws: Aws, name: str, version: str, live: Live | None, canary: float | None, say: Say, *, ground: str | None = None
-) -> Ensured[str]:
-    """Make a version that was tried live, or the candidate with a share of `canary` percent; one call.
-
-    `ground` is noted with it, unless it is None.
-    """
+def flip(aws: Aws, name: str, version: str, live: Live | None, canary: float | None, say: Say) -> Ensured[str]:
+    """Make a version that was tried live, or the candidate with a share of `canary` percent; one call."""
     if canary is None or live is None:
         if canary is not None:
             say("nothing is live yet that could share the calls: all of them go to this version")
         if live is not None and live.candidate and live.candidate[0] != version:
             say(f"version {live.candidate[0]} was a candidate, and gets no calls any more")
-        return release.point_live(aws, name, version, live, ground=ground if live else None)
-    return release.point_live(aws, name, live.version, live, share=(version, canary / 100), ground=ground)
+        return release.point_live(aws, name, version, live)
+    return release.point_live(aws, name, live.version, live, share=(version, canary / 100))

@@ -43,7 +43,12 @@ def through(stage: Stage, place: Place, live: Live | None, *called: Function) ->
     """
     schemas = {_of_release(stage, place, each) for each in called} if _is_asked_for(stage) else {None}
     aim = checked.by(stage, schemas.pop() if len(schemas) == 1 else None)
-    if stage.api.type != "rest" or ground.is_laid(aim, place, live):
+    if ground.is_laid(aim, place, live):
+        yield None
+        return
+    if stage.api.type != "rest":
+        # The settings may say another type than stands: what stands as a REST API refuses nobody meanwhile.
+        endpoint.uncheck(checked.by(stage, None), place)
         yield None
         return
     endpoint.uncheck(aim, place)

@@ -104,12 +104,17 @@ def _lesser(found: float | None, wanted: float | None) -> Any:
 
 
 def _loose(found: Found, stricter: Endpoint, wanted: Endpoint) -> list[str]:
-    """Name the routes that are there and let others in than they should, also those that will go."""
+    """Name the routes that are there and let others in than they should, also those that will go.
+
+    One that isn't wanted and leads elsewhere is somebody's own.
+    """
     if wanted.auth == "none" or not _is_routed(found):
         return []
     loose = []
     for key in {**dict.fromkeys(stricter.keys), **found.routes}:
         has, aim = found.routes.get(key), route(found, key, stricter)
+        if has and key not in stricter.keys and has.target not in (None, found.integration_id):
+            continue
         if has and key != PREFLIGHT and replace(has, target=aim.target) != aim:
             loose.append(key)
     return loose

@@ -49,7 +49,8 @@ def read(aws: Aws, project: str, stage: str) -> Found | None:
         found = [_read(aws, api, project, stage) for api in ours(aws, project, stage)]
     if not found:
         return None
-    used = next((each for each in found if each.serves and each.tree.is_whole), found[0])
+    served = [each for each in found if each.serves]
+    used = next((each for each in served if each.tree.is_whole), (served or found)[0])
     return replace(used, doubles=tuple(each.api_id for each in found if each is not used))
 
 
