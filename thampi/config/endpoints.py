@@ -172,9 +172,7 @@ def _check_auth(api: Written) -> list[str]:
         wanted = 'jwt = { issuer = "https://…", audience = ["…"] } beside it says whose tokens let a caller in'
         found.append(f'{where}: is "jwt", and {wanted}')
     for key, needed, kind in (("jwt", "jwt", "http"), ("plan", "api_key", "rest")):
-        # What is said for all stages is of use to others, where this one says itself whom it lets in.
-        is_inherited = key in api and where.startswith("stages.") and not api[key][0].startswith("stages.")
-        if key in api and auth != needed and not is_inherited:
+        if key in api and auth != needed:
             of = f'it is for auth = "{needed}", which type = "{kind}" has'
             found.append(f"{api[key][0]}: is of no use with auth = {rules.shown(auth)}: {of}")
     place, plan = api.get("plan", ("", {}))
