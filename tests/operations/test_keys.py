@@ -154,8 +154,10 @@ def test_a_plan_is_tightened_before_the_release_and_loosened_after(stand):
     stand.after = after
     stand.push(stage)
     stand.undisturbed()
-    strict, wanted = {"rateLimit": 2.0, "burstLimit": 10}, {"rateLimit": 2.0, "burstLimit": 20}
+    old = {"rateLimit": 5.0, "burstLimit": 10}
+    strict, wanted = old | {"rateLimit": 2.0}, {"rateLimit": 2.0, "burstLimit": 20}
     assert seen == [
+        ("UpdateAlias", old),  # the note of the stage's ground: nothing is made live yet
         ("UpdateUsagePlan", strict),
         ("UpdateAlias", strict),
         ("UpdateUsagePlan", wanted),
