@@ -173,6 +173,14 @@ def test_a_domain_of_ours_goes_when_it_leads_nowhere_and_not_before(aws, calls):
     assert domains.remove_unused(aws, found)  # another run was faster
 
 
+def test_a_domain_that_another_stage_has_joined_meanwhile_stays(aws, calls):
+    found, api = made(aws), http_api(aws)
+    domains.lead(aws, found, "theirs", api)
+    calls.clear()
+    assert not domains.remove_unused(aws, found)  # as it was read before they came
+    assert writes(calls) == []
+
+
 # ----------------------------------------------------------------------------------------------------------- mappings
 
 

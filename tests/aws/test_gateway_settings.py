@@ -347,6 +347,18 @@ def test_a_route_that_will_go_is_closed_with_the_others(aws, calls):
     assert whole(aws) == expected(IAM)
 
 
+def test_a_route_of_somebody_elses_is_not_closed_with_ours(aws, calls):
+    made = gateway.ensure(aws, OPEN).value
+    client, of = aws.client("apigatewayv2"), {"ApiId": made.api_id}
+    theirs = client.create_integration(**of, IntegrationType="HTTP_PROXY", IntegrationUri="https://e.example")
+    target = f"integrations/{theirs['IntegrationId']}"
+    route_id = client.create_route(**of, RouteKey=PING, Target=target)["RouteId"]
+    gateway.tighten(aws, gateway.read(aws, "iris", "staging"), IAM)
+    assert doors(aws) == {"$default": "iam"}
+    stays = client.get_route(**of, RouteId=route_id)
+    assert (stays["Target"], stays["AuthorizationType"]) == (target, "NONE")
+
+
 def test_a_route_that_was_left_open_alone_is_closed(aws, calls):
     limited = replace(IAM, limits=LIMITS)
     made = gateway.ensure(aws, limited).value

@@ -276,6 +276,16 @@ def test_a_rollback_to_what_says_nothing_checks_nothing(canary):
     assert canary.checks_by(None)
 
 
+def test_a_rollback_under_settings_of_another_type_refuses_nobody_at_the_api_that_stands(canary):
+    canary.push("number")
+    canary.push("text")
+    stage = replace(canary.stand.stage, api=Api())
+    rollback.rollback(stage, canary.stand.place, say=canary.stand.said.append)
+    assert canary.checks_by(None)
+    canary.push("number", force=True)
+    assert canary.checks_by("number")
+
+
 @pytest.mark.parametrize(
     ("dies", "nth"), [("apigateway.UpdateStage", 1), ("lambda.UpdateAlias", 1), ("apigateway.CreateDeployment", 2)]
 )

@@ -165,9 +165,10 @@ def test_without_the_role_of_the_account_or_the_web_acl_nothing_is_made(accounts
     ):
         with accounts.account() as stand:
             before = stand.snapshot()
-            with pytest.raises(CloudError, match=said):
-                stand.push(replace(stand.stage, api=api))
-            assert stand.snapshot() == before
+            for mock in (False, True):
+                with pytest.raises(CloudError, match=said):
+                    stand.push(replace(stand.stage, api=replace(api, mock=mock, mock_result="a" if mock else None)))
+                assert stand.snapshot() == before
 
 
 def test_the_log_s_retention_and_tags_are_the_stage_s(accounts):

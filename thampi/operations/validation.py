@@ -46,12 +46,7 @@ def through(stage: Stage, place: Place, live: Live | None, *called: Function) ->
     if ground.is_laid(aim, place, live):
         yield None
         return
-    if stage.api.type != "rest":
-        # The settings may say another type than stands: what stands as a REST API refuses nobody meanwhile.
-        endpoint.uncheck(checked.by(stage, None), place)
-        yield None
-        return
-    endpoint.uncheck(aim, place)
+    endpoint.uncheck(aim, place)  # also where the settings say another type: a REST API may stand from before
     yield ground.UNKNOWN  # what is checked isn't what the last push has noted any more
     endpoint.check_bodies(aim, place)
 
